@@ -1,0 +1,56 @@
+# Two commands do everything: `make forecast` and `make test`.
+#
+#   make forecast START=2024-01-01 [ARGS="--members 4"]   install what is needed, run the main job
+#   make test                                             install what is needed, pass the tests
+#
+# On Linux the package index may offer torch with CUDA, which is large; an index of CPU wheels can
+# be named with TORCH_INDEX=URL.
+
+START ?= 2024-01-01
+ARGS ?=
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) -c constraints.txt
+
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+export DO_NOT_TRACK = 1
+
+.PHONY: help forecast test lint slow install clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n '3,4s/^# *//p' Makefile
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	  || { echo "Python 3.11 is needed; name it with: make PYTHON=/path/to/python3.11"; exit 2; }
+	"$(PYTHON)" -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) torch==2.13.0 -e .
+	@touch $@
+
+$(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) torch==2.13.0 -e '.[test]'
+	@touch $@ $(VENV)/installed
+
+install: $(VENV)/installed
+
+forecast: $(VENV)/installed
+	$(PY) -m flows.forecast --start $(START) $(ARGS)
+
+lint: $(VENV)/installed-test
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
+
+test: lint
+	$(PY) -m pytest --cov --cov-report=term
+
+slow: $(VENV)/installed-test
+	$(PY) -m pytest -m slow
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage

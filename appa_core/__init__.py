@@ -1,0 +1,1 @@
+"""Appa: global atmospheric data assimilation with latent diffusion; no orchestration here."""

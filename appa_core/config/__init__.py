@@ -1,0 +1,1 @@
+"""Configuration: presets, their validation, and the objects that they stand for."""

@@ -1,0 +1,222 @@
+"""Presets: validated, immutable configurations of data, networks and training.
+
+A preset is one YAML file. Its settings are scientific: they are hashed into artifact keys.
+Runtime settings (device, workers, where the store is) are never part of a preset.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from appa_core.errors import InputError
+from appa_core.schema import Grid, StateSchema
+
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Strict(BaseModel):
+    """Base of all configuration: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def hashed(self) -> dict[str, Any]:
+        """JSON-compatible content, as it enters artifact keys."""
+        return self.model_dump(mode="json")
+
+
+class NatureConfig(Strict):
+    """The simulated atmosphere: when it starts and in which pieces it is stored."""
+
+    start: date
+    end: date
+    spin_up_days: Positive
+    chunk_days: Positive
+    jcm_version: str = "3.0"
+
+
+class StateConfig(Strict):
+    """Which fields make a state, on which grid, how often."""
+
+    surface: tuple[str, ...]
+    upper_air: tuple[str, ...]
+    levels_hpa: tuple[Positive, ...]
+    latitudes: Positive
+    longitudes: Positive
+    step_hours: Positive
+
+    def build(self) -> StateSchema:
+        """The schema of these states on an equiangular grid."""
+        return StateSchema.build(
+            self.surface,
+            self.upper_air,
+            self.levels_hpa,
+            Grid.equiangular(self.latitudes, self.longitudes),
+            self.step_hours,
+        )
+
+
+class SplitConfig(Strict):
+    """Half-open periods: training ends where validation starts, validation where test starts."""
+
+    train_start: date
+    validation_start: date
+    test_start: date
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SplitConfig:
+        if not self.train_start < self.validation_start < self.test_start:
+            raise ValueError("periods must follow each other: train, validation, test")
+        return self
+
+
+class NormalisationConfig(Strict):
+    """What is subtracted before dividing by the channel's standard deviation.
+
+    `seasonal` subtracts a climatology by cell and hour of day with harmonics of the year;
+    `global` subtracts the channel's mean.
+    """
+
+    kind: Literal["seasonal", "global"]
+    harmonics: int = Field(default=2, ge=0)
+
+
+class OptimiserConfig(Strict):
+    """Muon for the matrices of hidden layers, AdamW for the rest."""
+
+    iterations: Positive
+    batch: Positive
+    learning_rate: float = Field(gt=0)
+    adam_share: float = Field(default=0.3, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    warm_up: Positive = 50
+    decay_share: Share = 0.5
+    clip_norm: float = Field(default=1.0, gt=0)
+    ema_decay: Share = 0.995
+    checkpoint_every: Positive = 100
+
+
+class AutoencoderConfig(Strict):
+    """Sizes and training of the autoencoder."""
+
+    patch: Positive
+    latent_channels: Positive
+    hidden_channels: Positive
+    blocks: Positive
+    channel_weights: dict[str, float] = {}
+    initial_states: Positive = 2000
+    latent_noise: float = Field(default=0.0, ge=0)
+    training: OptimiserConfig
+
+
+class MaskConfig(Strict):
+    """How often which states of a training blanket are given; what remains has none."""
+
+    leading: dict[int, Share]
+    scattered: Share
+    scattered_share: Share = 0.3
+
+    @model_validator(mode="after")
+    def _at_most_one(self) -> MaskConfig:
+        if sum(self.leading.values()) + self.scattered > 1 + 1e-9:
+            raise ValueError("shares of leading and scattered masks exceed 1")
+        return self
+
+
+class DenoiserConfig(Strict):
+    """Sizes and training of the denoiser."""
+
+    states: Positive
+    time_patch: Positive
+    width: Positive
+    depth: Positive
+    heads: Positive
+    expansion: Positive = 4
+    noise_features: Positive = 64
+    noise_mean: float = 0.6
+    noise_scale: float = Field(default=1.0, gt=0)
+    skip_kernel: Literal[1, 3] = 1
+    variance_weighting: Share = 1.0
+    masks: MaskConfig
+    training: OptimiserConfig
+
+
+class SamplingConfig(Strict):
+    """How forecasts are drawn."""
+
+    known_states: Positive
+    steps: Positive
+    order: Literal[1, 2] = 2
+    sigma_min: float = Field(default=1e-3, gt=0)
+    sigma_max: float = Field(default=1e3, gt=0)
+
+
+class Preset(Strict):
+    """Everything that determines data, networks and forecasts."""
+
+    name: str
+    nature: NatureConfig
+    state: StateConfig
+    split: SplitConfig
+    normalisation: NormalisationConfig
+    autoencoder: AutoencoderConfig
+    denoiser: DenoiserConfig
+    sampling: SamplingConfig
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Preset:
+        if self.sampling.known_states >= self.denoiser.states:
+            raise ValueError("sampling.known_states must be below denoiser.states")
+        unknown = set(self.autoencoder.channel_weights) - set(self.state.build().names)
+        if unknown:
+            raise ValueError(f"channel_weights name no channel: {sorted(unknown)}")
+        return self
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with the project."""
+    folder = files("appa_core.config") / "presets"
+    return sorted(Path(p.name).stem for p in folder.iterdir() if p.name.endswith(".yaml"))
+
+
+def load_preset(name_or_path: str) -> Preset:
+    """A preset by its name, or from a YAML file.
+
+    Raises:
+        InputError: No such preset, or one that does not validate; the message says why.
+    """
+    path = Path(name_or_path)
+    if name_or_path in preset_names():
+        text = (files("appa_core.config") / "presets" / f"{name_or_path}.yaml").read_text("utf-8")
+    elif path.suffix in {".yaml", ".yml"} and path.is_file():
+        text = path.read_text("utf-8")
+    else:
+        raise InputError(
+            f"unknown preset {name_or_path!r}; presets are: {', '.join(preset_names())}, "
+            "or give the path of a YAML file"
+        )
+    return parse_preset(text, source=name_or_path)
+
+
+def parse_preset(text: str, *, source: str) -> Preset:
+    """A preset from YAML text.
+
+    Raises:
+        InputError: The text is no YAML or does not validate.
+    """
+    try:
+        return Preset.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise InputError(f"preset {source} is no valid YAML: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc']) or 'preset'}: {e['msg']}"
+            for e in error.errors()
+        )
+        raise InputError(f"preset {source} is not valid: {problems}") from error

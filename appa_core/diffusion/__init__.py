@@ -1,0 +1,1 @@
+"""Diffusion: noise schedules, denoisers and samplers, for tensors of any meaning."""

@@ -1,0 +1,28 @@
+"""The exception family of the project.
+
+Every error that a user can cause or repair is an `AppaError`; its message says what was
+expected, what came, where, and what to do. Command lines print it without a traceback and
+exit with `EXIT_STATUS`.
+"""
+
+EXIT_STATUS = 2
+
+
+class AppaError(Exception):
+    """Base class: a problem that its message explains to the user."""
+
+
+class InputError(AppaError):
+    """A request that cannot be met: a bad date, an unknown name, a value out of range."""
+
+
+class DataError(AppaError):
+    """Data that do not have the content that they should: channels, grid, times, NaN."""
+
+
+class IntegrityError(AppaError):
+    """Stored bytes that are not the bytes that were written."""
+
+
+class NumericalError(AppaError):
+    """A computation that left the finite numbers."""

@@ -1,0 +1,112 @@
+"""Datasets as zarr: writing them the same way every time, and reading spans of time."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from appa_core.errors import DataError, InputError
+
+Times: TypeAlias = "pd.DatetimeIndex | pd.Index[pd.Timestamp]"
+
+
+def write_zarr(
+    dataset: xr.Dataset,
+    path: Path,
+    encoding: dict[str, Any] | None = None,
+    *,
+    consolidated: bool = True,
+) -> None:
+    """Write a dataset as zarr v3, whole variables as one chunk unless encoded otherwise.
+
+    Args:
+        dataset: What to write.
+        path: A folder that does not exist yet.
+        encoding: Settings by variable, over the defaults.
+        consolidated: Gather the metadata in one place, which plain `open_zarr` looks for.
+    """
+    dataset = dataset.drop_encoding()
+    merged: dict[str, Any] = {
+        str(name): {"chunks": array.shape}
+        for name, array in dataset.variables.items()
+        if array.ndim > 0 and name not in dataset.dims
+    }
+    if "time" in dataset.coords:
+        merged["time"] = {"units": "hours since 1900-01-01", "dtype": "int64"}
+    for name, settings in (encoding or {}).items():
+        merged[name] = {**merged.get(name, {}), **settings}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        dataset.to_zarr(path, mode="w-", zarr_format=3, consolidated=consolidated, encoding=merged)
+
+
+class StateArchive:
+    """States in one or several zarr stores that follow each other in time.
+
+    Args:
+        urls: Zarr stores with a `time` dimension, in order of time.
+    """
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        if not urls:
+            raise InputError("an archive needs at least one zarr store")
+        self._parts = [xr.open_zarr(url, chunks=None, consolidated=False) for url in urls]
+        self._urls = list(urls)
+        times = [pd.DatetimeIndex(part["time"].values) for part in self._parts]
+        self._starts = np.cumsum([0] + [len(t) for t in times])
+        self.times = times[0].append(times[1:]) if len(times) > 1 else times[0]
+        if not (self.times.is_monotonic_increasing and self.times.is_unique):
+            raise DataError(f"times of {urls[0]} and after do not ascend")
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the first store."""
+        return dict(self._parts[0].attrs)
+
+    @property
+    def step(self) -> pd.Timedelta:
+        """Time between states."""
+        return pd.Timedelta(self.times[1] - self.times[0])
+
+    def describe_span(self) -> str:
+        """The times that exist, for messages."""
+        return f"{self.times[0]:%Y-%m-%dT%H:%M} to {self.times[-1]:%Y-%m-%dT%H:%M} UTC"
+
+    def require(self, times: Times) -> np.ndarray:
+        """Positions of some times.
+
+        Raises:
+            InputError: A time is not in the archive; the message gives the span that is.
+        """
+        positions = self.times.get_indexer(times)
+        if (positions < 0).any():
+            missing = times[positions < 0][0]
+            raise InputError(
+                f"there is no state at {missing:%Y-%m-%dT%H:%M} UTC; the data hold "
+                f"{self.describe_span()}, every {self.step / pd.Timedelta(hours=1):g} h"
+            )
+        return np.asarray(positions)
+
+    def read(self, times: Times) -> xr.Dataset:
+        """States at some times, loaded.
+
+        Raises:
+            InputError: A time is not in the archive; the message gives the span that is.
+        """
+        positions = self.require(times)
+        pieces = []
+        for i, part in enumerate(self._parts):
+            low, high = self._starts[i], self._starts[i + 1]
+            local = positions[(positions >= low) & (positions < high)] - low
+            if local.size:
+                pieces.append(part.isel(time=local).load())
+        joined: xr.Dataset = xr.concat(
+            pieces, "time", data_vars="minimal", coords="minimal", compat="override", join="exact"
+        )
+        return joined

@@ -1,0 +1,262 @@
+"""The artifact store: what is done is what it says.
+
+An artifact is a folder `<store>/<step>/<key>/` that holds `data/` and, written last, a
+`manifest.json`. The key is a hash of what determines the data; without a manifest there is no
+artifact. A killed writer leaves only a staging folder, which nobody reads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from appa_core.errors import InputError, IntegrityError
+from appa_core.io.hashing import content_key, file_sha256, tree_checksums, tree_digest
+
+MANIFEST = "manifest.json"
+_FORMAT = 1
+_STAGING = ".staging"
+_STALE_SECONDS = 24 * 3600.0
+_RECORDED_LIBRARIES = ("numpy", "torch", "xarray", "zarr", "safetensors")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that determines an artifact.
+
+    Args:
+        step: Name of the step.
+        version: Version of the step's code; raise it when its results change.
+        config: Scientific settings, JSON-compatible; never paths or worker counts.
+        parents: Keys of the artifacts that it is made from, by role.
+        seed: Seed of its random numbers, if any.
+    """
+
+    step: str
+    version: int
+    config: Mapping[str, Any]
+    parents: Mapping[str, str]
+    seed: int | None = None
+
+    @property
+    def key(self) -> str:
+        """Content hash of the recipe."""
+        return content_key(
+            {
+                "step": self.step,
+                "version": self.version,
+                "config": dict(self.config),
+                "parents": dict(self.parents),
+                "seed": self.seed,
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A committed artifact: where its data are and what its manifest says."""
+
+    url: str
+    manifest: Mapping[str, Any]
+
+    @property
+    def key(self) -> str:
+        """Content hash of its recipe."""
+        return str(self.manifest["key"])
+
+    @property
+    def digest(self) -> str:
+        """Hash of its data."""
+        return str(self.manifest["digest"])
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """Small results that the step wrote into the manifest."""
+        summary: Mapping[str, Any] = self.manifest["summary"]
+        return summary
+
+    def locate(self, name: str = "") -> str:
+        """URL of one of its files or folders; a plain path on a local file system."""
+        return f"{self.url}/data/{name}".rstrip("/")
+
+    def verify(self) -> Artifact:
+        """Compare every file with its checksum.
+
+        Returns:
+            Itself.
+
+        Raises:
+            IntegrityError: A file is missing or differs.
+        """
+        with self.local() as folder:
+            for name, expected in self.manifest["files"].items():
+                path = folder / name
+                if not path.is_file():
+                    raise IntegrityError(f"{path} is missing; remove {self.url} to recompute it")
+                if file_sha256(path) != expected:
+                    raise IntegrityError(
+                        f"{path} is damaged: its checksum is not the one that was written; "
+                        f"remove {self.url} and run the command again"
+                    )
+        return self
+
+    @contextmanager
+    def local(self) -> Iterator[Path]:
+        """Its data as a local folder; copied for the time being if the store is remote."""
+        fs, root = fsspec.core.url_to_fs(self.locate())
+        if isinstance(fs, LocalFileSystem):
+            yield Path(root)
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            fs.get(root, f"{scratch}/data", recursive=True)
+            yield Path(scratch) / "data"
+
+
+class ArtifactStore:
+    """Content-addressed artifacts below any fsspec URL.
+
+    Args:
+        url: A folder or a URL such as `s3://bucket/prefix` or `memory://name`.
+    """
+
+    def __init__(self, url: str | os.PathLike[str]) -> None:
+        text = os.fspath(url)
+        self.url = text.rstrip("/") if "://" in text else str(Path(text).absolute())
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(self.url)
+        except (ImportError, ValueError) as error:
+            raise InputError(f"cannot use {self.url!r} as a store: {error}") from error
+
+    @property
+    def is_local(self) -> bool:
+        """Whether artifacts are files of this machine."""
+        return isinstance(self._fs, LocalFileSystem)
+
+    def find(self, recipe: Recipe) -> Artifact | None:
+        """The committed artifact of a recipe, or None."""
+        return self._read(recipe.step, recipe.key)
+
+    def artifacts(self, step: str) -> list[Artifact]:
+        """All committed artifacts of a step, by key."""
+        if not self._fs.exists(f"{self._root}/{step}"):
+            return []
+        names = sorted(Path(p).name for p in self._fs.ls(f"{self._root}/{step}", detail=False))
+        found = [self._read(step, name) for name in names]
+        return [a for a in found if a is not None]
+
+    def discard(self, recipe: Recipe) -> None:
+        """Remove an artifact, manifest first, so that it is never seen half there."""
+        folder = f"{self._root}/{recipe.step}/{recipe.key}"
+        if self._fs.exists(f"{folder}/{MANIFEST}"):
+            self._fs.rm_file(f"{folder}/{MANIFEST}")
+        if self._fs.exists(folder):
+            self._fs.rm(folder, recursive=True)
+
+    @contextmanager
+    def stage(self) -> Iterator[Path]:
+        """A private local folder to write into, removed afterwards."""
+        base = Path(self._root) / _STAGING if self.is_local else Path(tempfile.gettempdir())
+        try:
+            base.mkdir(parents=True, exist_ok=True)
+            self._sweep(base)
+            folder = base / f"appa-{uuid.uuid4().hex}"
+            folder.mkdir()
+        except OSError as error:
+            raise InputError(
+                f"cannot write to the store {self.url}: {error.strerror}; choose another with "
+                "--store or APPA_STORE"
+            ) from error
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def commit(
+        self, recipe: Recipe, folder: Path, summary: Mapping[str, Any], wall_seconds: float
+    ) -> Artifact:
+        """Make a staged folder an artifact: its data move into place, then its manifest."""
+        checksums = tree_checksums(folder)
+        manifest = {
+            "format": _FORMAT,
+            "step": recipe.step,
+            "version": recipe.version,
+            "key": recipe.key,
+            "config": dict(recipe.config),
+            "parents": dict(recipe.parents),
+            "seed": recipe.seed,
+            "files": checksums,
+            "digest": tree_digest(checksums),
+            "summary": dict(summary),
+            "provenance": {
+                "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "wall_seconds": round(wall_seconds, 3),
+                "python": platform.python_version(),
+                "machine": platform.machine(),
+                "libraries": {name: version(name) for name in _RECORDED_LIBRARIES},
+            },
+        }
+        self.discard(recipe)
+        target = f"{self._root}/{recipe.step}/{recipe.key}"
+        self._fs.makedirs(target, exist_ok=True)
+        if self.is_local:
+            folder.rename(Path(target) / "data")
+        else:
+            self._fs.put(str(folder), f"{target}/data", recursive=True)
+        text = json.dumps(manifest, indent=1, sort_keys=True, default=str)
+        if self.is_local:
+            write_atomically(Path(target) / MANIFEST, text)
+        else:
+            self._fs.pipe_file(f"{target}/{MANIFEST}", text.encode())
+        return Artifact(f"{self.url}/{recipe.step}/{recipe.key}", manifest)
+
+    def _read(self, step: str, key: str) -> Artifact | None:
+        path = f"{self._root}/{step}/{key}/{MANIFEST}"
+        if not self._fs.exists(path):
+            return None
+        url = f"{self.url}/{step}/{key}"
+        try:
+            manifest = json.loads(self._fs.cat_file(path))
+        except ValueError as error:
+            raise IntegrityError(
+                f"{url}/{MANIFEST} is damaged; remove {url} and run the command again"
+            ) from error
+        if manifest.get("format") != _FORMAT:
+            raise IntegrityError(
+                f"{url} was written in format {manifest.get('format')}, this version reads "
+                f"{_FORMAT}; use a new store"
+            )
+        return Artifact(url, manifest)
+
+    @staticmethod
+    def _sweep(base: Path) -> None:
+        """Remove what killed writers left behind a day ago or earlier."""
+        for leftover in base.glob("appa-*"):
+            try:
+                if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
+                    shutil.rmtree(leftover, ignore_errors=True)
+            except FileNotFoundError:
+                continue
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file that is seen either whole or not at all."""
+    scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with scratch.open("w", encoding="utf-8") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    scratch.replace(path)

@@ -1,0 +1,1 @@
+"""Scores of forecasts: statistics that add over dates, and the metrics made from them."""

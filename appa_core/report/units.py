@@ -1,0 +1,42 @@
+"""Units that people read, for fields stored in SI units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Display:
+    """How values are shown: `scale * value + offset` in `units`.
+
+    Args:
+        units: Unit of the shown values.
+        scale: Factor for values and for their differences.
+        offset: Addend, which differences do not get.
+        difference_units: Unit of errors and spreads; `units` where empty.
+    """
+
+    units: str
+    scale: float = 1.0
+    offset: float = 0.0
+    difference_units: str = ""
+
+    @property
+    def units_of_differences(self) -> str:
+        """Unit of errors, spreads and scores."""
+        return self.difference_units or self.units
+
+
+_BY_SI_UNIT = {
+    "K": Display("°C", offset=-273.15, difference_units="K"),
+    "m2 s-2": Display("m", scale=1 / 9.80665),  # geopotential shown as geopotential height
+    "Pa": Display("hPa", scale=0.01),
+    "kg kg-1": Display("g/kg", scale=1000.0),
+    "m s-1": Display("m/s"),
+    "m": Display("mm", scale=1000.0),
+}
+
+
+def display_of(si_unit: str) -> Display:
+    """The customary display of a unit; the unit itself where none is customary."""
+    return _BY_SI_UNIT.get(si_unit, Display(si_unit))

@@ -1,0 +1,1 @@
+"""Steps: inputs in stores become one artifact, once."""

@@ -1,0 +1,197 @@
+"""Registered models: a folder with everything that a forecast needs, and proof that it is whole.
+
+`preset.yaml`, the normalisation, the networks' weights and latent statistics, a model card, and
+a `manifest.json` with their checksums and where they came from.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from appa_core.autoencoder import Autoencoder
+from appa_core.climatology import Normalisation
+from appa_core.config.build import autoencoder_shape, transformer_shape
+from appa_core.config.presets import Preset, parse_preset
+from appa_core.errors import InputError, IntegrityError
+from appa_core.io.hashing import content_key, file_sha256
+from appa_core.io.store import MANIFEST, Artifact, write_atomically
+from appa_core.io.tensors import load_into, load_tensors, save_tensors
+from appa_core.nn.transformer import SpaceTimeTransformer
+from appa_core.steps.encode import LATENT_STATISTICS
+from appa_core.steps.statistics import NORMALISATION, load_normalisation
+from appa_core.steps.training import WEIGHTS
+
+_PRESET = "preset.yaml"
+_AUTOENCODER = "autoencoder.safetensors"
+_DENOISER = "denoiser.safetensors"
+_CARD = "MODEL_CARD.md"
+_FILES = (_PRESET, NORMALISATION, _AUTOENCODER, _DENOISER, LATENT_STATISTICS)
+
+
+@dataclass(frozen=True)
+class Model:
+    """Networks and what they were trained with, ready to forecast.
+
+    Args:
+        key: Hash of all its files.
+        preset: Configuration.
+        normalisation: Between physical and standardised states.
+        autoencoder: Between standardised states and latents.
+        backbone: The denoiser's network.
+        latent_mean: (c, 1, 1).
+        latent_std: (c, 1, 1).
+        manifest: Where it came from.
+    """
+
+    key: str
+    preset: Preset
+    normalisation: Normalisation
+    autoencoder: Autoencoder
+    backbone: SpaceTimeTransformer
+    latent_mean: Tensor
+    latent_std: Tensor
+    manifest: Mapping[str, Any]
+
+    @torch.no_grad()
+    def encode(self, states: Tensor) -> Tensor:
+        """Standardised states (..., C, H, W) to standardised latents (..., c, h, w)."""
+        return (self.autoencoder.encode(states) - self.latent_mean) / self.latent_std
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Standardised latents (..., c, h, w) to standardised states (..., C, H, W)."""
+        return self.autoencoder.decode(latents * self.latent_std + self.latent_mean)
+
+
+def verify_model(folder: Path) -> Mapping[str, Any]:
+    """The manifest of a model's folder, after comparing every file with its checksum.
+
+    Raises:
+        InputError: There is no such model.
+        IntegrityError: A file is missing or damaged.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise InputError(f"{folder} holds no model (no {MANIFEST}); train or register one first")
+    manifest: Mapping[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
+    for name in _FILES:
+        path = folder / name
+        if not path.is_file():
+            raise IntegrityError(f"{path} is missing; restore it from the distribution")
+        if file_sha256(path) != manifest["files"].get(name):
+            raise IntegrityError(
+                f"{path} is damaged: its checksum is not the one in {MANIFEST}; restore it from "
+                "the distribution or register the model again"
+            )
+    return manifest
+
+
+def model_key(manifest: Mapping[str, Any]) -> str:
+    """Hash of a model's files."""
+    return content_key({name: manifest["files"][name] for name in _FILES})
+
+
+def read_model_preset(folder: Path) -> Preset:
+    """The configuration that a model was trained with."""
+    return parse_preset((folder / _PRESET).read_text("utf-8"), source=str(folder / _PRESET))
+
+
+def load_model(folder: Path, device: torch.device | None = None) -> Model:
+    """Load a model after checking that it is whole.
+
+    Raises:
+        InputError: There is no such model.
+        IntegrityError: A file is missing or damaged, or does not fit the preset.
+    """
+    manifest = verify_model(folder)
+    preset = read_model_preset(folder)
+    device = device or torch.device("cpu")
+    autoencoder = Autoencoder(autoencoder_shape(preset))
+    backbone = SpaceTimeTransformer(transformer_shape(preset))
+    load_into(autoencoder, load_tensors(folder / _AUTOENCODER), str(folder / _AUTOENCODER))
+    load_into(backbone, load_tensors(folder / _DENOISER), str(folder / _DENOISER))
+    latent = load_tensors(folder / LATENT_STATISTICS)
+    return Model(
+        key=model_key(manifest),
+        preset=preset,
+        normalisation=load_normalisation(folder / NORMALISATION),
+        autoencoder=autoencoder.to(device).eval().requires_grad_(requires_grad=False),
+        backbone=backbone.to(device).eval().requires_grad_(requires_grad=False),
+        latent_mean=latent["mean"].to(device)[:, None, None],
+        latent_std=latent["std"].to(device)[:, None, None],
+        manifest=manifest,
+    )
+
+
+@lru_cache(maxsize=2)
+def cached_model(folder: str, key: str, device: str) -> Model:
+    """A model that stays loaded for the steps that follow; the key tells versions apart.
+
+    Raises:
+        IntegrityError: The folder no longer holds the model of this key.
+    """
+    model = load_model(Path(folder), torch.device(device))
+    if model.key != key:
+        raise IntegrityError(f"{folder} holds model {model.key}, no longer {key}; start again")
+    return model
+
+
+@dataclass(frozen=True)
+class TrainedParts:
+    """The artifacts that make a model."""
+
+    statistics: Artifact
+    autoencoder: Artifact
+    latents: Artifact
+    denoiser: Artifact
+
+
+def register_model(folder: Path, preset: Preset, parts: TrainedParts) -> str:
+    """Write a model's folder from the artifacts of its training, weights in half precision.
+
+    Returns:
+        The model's key.
+    """
+    scratch = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    (scratch / _PRESET).write_text(
+        yaml.safe_dump(preset.model_dump(mode="json"), sort_keys=False), "utf-8"
+    )
+    _copy(parts.statistics, NORMALISATION, scratch)
+    _copy(parts.latents, LATENT_STATISTICS, scratch)
+    for artifact, name in ((parts.autoencoder, _AUTOENCODER), (parts.denoiser, _DENOISER)):
+        with artifact.verify().local() as data:
+            weights = load_tensors(data / WEIGHTS)
+        save_tensors(scratch / name, {k: v.half() for k, v in weights.items()})
+    manifest = {
+        "name": folder.name,
+        "files": {name: file_sha256(scratch / name) for name in _FILES},
+        "parts": {
+            role: {k: artifact.manifest[k] for k in ("step", "key", "digest", "seed", "parents")}
+            | {"summary": artifact.summary, "provenance": artifact.manifest["provenance"]}
+            for role, artifact in vars(parts).items()
+        },
+    }
+    write_atomically(
+        scratch / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n"
+    )
+    if (folder / _CARD).is_file():
+        shutil.copy2(folder / _CARD, scratch / _CARD)
+    shutil.rmtree(folder, ignore_errors=True)
+    scratch.rename(folder)
+    return model_key(manifest)
+
+
+def _copy(artifact: Artifact, name: str, folder: Path) -> None:
+    with artifact.verify().local() as data:
+        shutil.copyfile(data / name, folder / name)

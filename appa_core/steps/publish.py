@@ -1,0 +1,186 @@
+"""The report, and the finished export for a person."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from appa_core.errors import InputError
+from appa_core.io.store import MANIFEST, Artifact, ArtifactStore, write_atomically
+from appa_core.report.content import FieldBlock, ForecastReport
+from appa_core.report.page import render_forecast_report
+from appa_core.schema import Channel
+from appa_core.steps.forecast import FORECAST, ForecastJob
+from appa_core.steps.score import SCORES, Comparison, compare, ensemble_fields
+from appa_core.steps.step import run_step
+
+REPORT = "report.html"
+_SHOWN = (
+    Channel("geopotential", 500),
+    Channel("temperature", 850),
+    Channel("2m_temperature"),
+)
+
+
+def write_report(
+    store: ArtifactStore,
+    job: ForecastJob,
+    forecast: Artifact,
+    scores: Artifact,
+    *,
+    recompute: bool = False,
+) -> Artifact:
+    """Write `report.html`, a self-contained page."""
+    recipe = job.recipe("report", {}, forecast=forecast.key, scores=scores.key)
+
+    def build(folder: Path) -> Mapping[str, Any]:
+        with scores.verify().local() as data:
+            table = pd.read_csv(data / SCORES)
+        page = render_forecast_report(_content(job, forecast, scores, table))
+        (folder / REPORT).write_text(page, "utf-8")
+        return {"bytes": len(page.encode())}
+
+    return run_step(store, recipe, build, recompute=recompute)
+
+
+def _content(
+    job: ForecastJob, forecast: Artifact, scores: Artifact, table: pd.DataFrame
+) -> ForecastReport:
+    comparison = compare(job, forecast)
+    with forecast.local() as folder:
+        ensemble = ensemble_fields(job, folder / FORECAST)
+        source = str(xr.open_zarr(folder / FORECAST, consolidated=False).attrs["source"])
+    channels = job.selection.channels
+    shown = [c for c in _SHOWN if c in channels] or list(channels[:3])
+    complete = comparison is not None and comparison.truth.shape[0] == ensemble.shape[1]
+    blocks = []
+    for channel in shown:
+        i = channels.index(channel)
+        where = "" if channel.level is None else f" at {channel.level} hPa"
+        blocks.append(
+            FieldBlock(
+                channel_name=channel.name,
+                label=channel.variable.replace("_", " ").capitalize() + where,
+                units=channel.units,
+                truth=_channel(comparison, "truth", i) if complete else None,
+                ensemble=ensemble[:, :, i],
+                climatology=_channel(comparison, "climatology", i) if complete else None,
+                signed="component" in channel.variable,
+            )
+        )
+    step = job.preset.state.step_hours
+    rows = [
+        {str(k): None if pd.isna(v) else v for k, v in row.items()}
+        for row in table.to_dict("records")
+    ]
+    return ForecastReport(
+        title=f"Global ensemble forecast from {job.request.time:%Y-%m-%d %H:%M} UTC",
+        simulated_notice=source if source.startswith("Simulated") else "",
+        init_time=job.request.time.to_pydatetime(),
+        lead_hours=[(t + 1) * step for t in range(ensemble.shape[1])],
+        latitudes=job.selection.latitudes.tolist(),
+        longitudes=job.selection.longitudes.tolist(),
+        fields=blocks,
+        score_rows=rows,
+        provenance=_provenance(job, forecast, scores),
+        score_note="Area-weighted over all cells shown, for this one forecast.",
+    )
+
+
+def _channel(comparison: Comparison | None, name: str, index: int) -> Any:
+    return None if comparison is None else getattr(comparison, name)[:, index]
+
+
+def _provenance(job: ForecastJob, forecast: Artifact, scores: Artifact) -> dict[str, Any]:
+    request = job.request
+    command = (
+        f"python -m flows.forecast --start {request.start} --lead-hours {request.lead_hours} "
+        f"--members {request.members} --seed {request.seed} --model {request.model}"
+    )
+    return {
+        "Command": command,
+        "Method": (
+            "Latent diffusion: known states are encoded; blankets of consecutive latents are "
+            f"drawn by {job.preset.sampling.steps} evaluations of the denoiser each, given the "
+            f"last {job.plan.known_states} states; members differ in their noise alone."
+        ),
+        "Seed": request.seed,
+        "Members": request.members,
+        "Weights": {"name": request.model, "key": job.model_key},
+        "Data": {"catalog entry": job.source.name, "fingerprint": job.source.fingerprint},
+        "Artifacts": {
+            "forecast key": forecast.key,
+            "forecast digest": forecast.digest,
+            "scores key": scores.key,
+        },
+    }
+
+
+def check_output(output: Path) -> None:
+    """See whether an export can be written, before any work.
+
+    Raises:
+        InputError: The folder cannot be made or written to, or holds something else.
+    """
+    if output.exists() and not output.is_dir():
+        raise InputError(f"--output {output} is a file; give a folder")
+    if output.is_dir() and any(output.iterdir()) and not (output / MANIFEST).is_file():
+        raise InputError(
+            f"--output {output} is not empty and holds no forecast; give a new folder"
+        )
+    nearest = next(p for p in (output, *output.absolute().parents) if p.exists())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".appa-", dir=nearest):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {nearest} ({error.strerror}); choose another folder with --output"
+        ) from error
+
+
+def export(
+    job: ForecastJob, output: Path, forecast: Artifact, scores: Artifact, report: Artifact
+) -> Path:
+    """Copy the results into a folder, which is seen either complete or not at all.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    manifest = {
+        "request": job.request.hashed(),
+        "model": {"name": job.request.model, "key": job.model_key},
+        "states": {"name": job.source.name, "fingerprint": job.source.fingerprint},
+        "artifacts": {
+            a.manifest["step"]: {"key": a.key, "digest": a.digest, "files": a.manifest["files"]}
+            for a in (forecast, scores, report)
+        },
+    }
+    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+    if (output / MANIFEST).is_file() and (output / MANIFEST).read_text("utf-8") == text:
+        return output
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        scratch = output.parent / f".{output.name}.{uuid.uuid4().hex}"
+        try:
+            scratch.mkdir()
+            for artifact, name in ((forecast, FORECAST), (scores, SCORES), (report, REPORT)):
+                with artifact.local() as data:
+                    copy = shutil.copytree if (data / name).is_dir() else shutil.copyfile
+                    copy(data / name, scratch / name)
+            write_atomically(scratch / MANIFEST, text)
+            if output.exists():
+                shutil.rmtree(output)
+            scratch.rename(output)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"cannot write {output}: {error.strerror}") from error
+    return output

@@ -1,0 +1,142 @@
+"""Training the autoencoder on standardised states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from appa_core.autoencoder import Autoencoder
+from appa_core.config.build import autoencoder_shape, optimiser_settings
+from appa_core.config.presets import Preset
+from appa_core.diffusion.noise import generator_for
+from appa_core.io.store import Artifact, ArtifactStore, Recipe
+from appa_core.io.tensors import load_into, load_tensors
+from appa_core.objectives import ReconstructionObjective
+from appa_core.steps.statistics import NORMALISATION, load_normalisation, open_states, period
+from appa_core.steps.training import WEIGHTS, TrainingJob, run_training
+from appa_core.training import initialised
+
+_BLOCK = 400
+_INITIAL_DRAW = 1 << 20  # stream of random numbers that no iteration uses
+
+
+def load_standardised(
+    preset: Preset, chunks: Sequence[Artifact], statistics: Artifact, start: Any, end: Any
+) -> tuple[Tensor, np.ndarray]:
+    """Standardised states of [start, end) in memory.
+
+    Returns:
+        (T, C, H, W) float16 and their times (T,).
+    """
+    schema, archive = preset.state.build(), open_states(chunks)
+    with statistics.local() as folder:
+        normalisation = load_normalisation(folder / NORMALISATION)
+    times = archive.times[period(archive.times, start, end)]
+    out = torch.empty((len(times), len(schema.channels), *schema.grid.shape), dtype=torch.float16)
+    for low in tqdm(range(0, len(times), _BLOCK), desc="loading states", mininterval=5):
+        part = times[low : low + _BLOCK]
+        states = normalisation.standardise(schema.stack(archive.read(part)), part.values)
+        out[low : low + len(part)] = torch.from_numpy(states)
+    return out, times.values
+
+
+def loss_weights(preset: Preset) -> tuple[Tensor, Tensor]:
+    """Weights of channels (C,), and of channels and area (C, H, 1); both with mean 1."""
+    schema = preset.state.build()
+    given = preset.autoencoder.channel_weights
+    channels = torch.tensor([given.get(name, 1.0) for name in schema.names])
+    channels = channels / channels.mean()
+    area = torch.from_numpy(schema.grid.area_weights).float()
+    return channels, channels[:, None, None] * area[:, None]
+
+
+def train_autoencoder(
+    store: ArtifactStore,
+    preset: Preset,
+    chunks: Sequence[Artifact],
+    statistics: Artifact,
+    seed: int = 0,
+) -> Artifact:
+    """Train the autoencoder of a preset.
+
+    Args:
+        store: Where checkpoints and weights are kept.
+        preset: Sizes, periods, optimiser.
+        chunks: Nature-run chunks.
+        statistics: What `fit_statistics` gave.
+        seed: Seed of initial weights and batches.
+
+    Returns:
+        An artifact with `weights.safetensors`.
+    """
+    config = preset.autoencoder
+    split = preset.split
+    recipe = Recipe(
+        step="train-autoencoder",
+        version=1,
+        config={"autoencoder": config.hashed()},
+        parents={"statistics": statistics.key},
+        seed=seed,
+    )
+    cache: dict[str, Tensor] = {}
+
+    def states(name: str, start: Any, end: Any) -> Tensor:
+        if name not in cache:
+            cache[name], _ = load_standardised(preset, chunks, statistics, start, end)
+        return cache[name]
+
+    def training() -> Tensor:
+        return states("training", split.train_start, split.validation_start)
+
+    channels, weights = loss_weights(preset)
+
+    def network() -> nn.Module:
+        generator = generator_for(seed, _INITIAL_DRAW)
+        model = initialised(lambda: Autoencoder(autoencoder_shape(preset)), generator)
+        picks = torch.randperm(len(training()), generator=generator)[: config.initial_states]
+        model.initialise_from(training()[picks].float(), channels)
+        return model
+
+    def loss(model: nn.Module, iteration: int) -> Tensor:
+        objective = ReconstructionObjective(
+            load=lambda index: training()[index].float(),
+            count=len(training()),
+            batch=config.training.batch,
+            weights=weights,
+            latent_noise=config.latent_noise,
+            seed=seed,
+        )
+        return objective.loss(model, iteration)
+
+    def validate(model: nn.Module) -> Mapping[str, float]:
+        held_out = states("validation", split.validation_start, split.test_start)[::20].float()
+        error = torch.cat(
+            [(model(x) - x).square().mean(dim=(0, 3)) for x in torch.split(held_out, 50)]
+        )
+        per_channel = error.reshape(-1, *weights.shape[:2]).mean(0)
+        area = torch.from_numpy(preset.state.build().grid.area_weights).float()
+        rmse = (per_channel * area).mean(dim=1).sqrt()
+        return {"mean_rmse": rmse.mean().item(), "worst_rmse": rmse.max().item()}
+
+    job = TrainingJob(
+        recipe,
+        network,
+        loss,
+        optimiser_settings(config.training),
+        config.training.checkpoint_every,
+        validate,
+    )
+    return run_training(store, job)
+
+
+def load_autoencoder(preset: Preset, trained: Artifact) -> Autoencoder:
+    """The trained autoencoder, ready for use."""
+    model = Autoencoder(autoencoder_shape(preset))
+    with trained.verify().local() as folder:
+        load_into(model, load_tensors(folder / WEIGHTS), trained.url)
+    return model.eval()

@@ -1,0 +1,1 @@
+"""What claims of skill and speed are measured with: `python -m benchmarks.NAME`."""

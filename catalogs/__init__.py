@@ -1,0 +1,1 @@
+"""Catalogs: where data and models are found. `data/` and `models/` hold what ships."""

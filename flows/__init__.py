@@ -1,0 +1,1 @@
+"""Prefect flows: one readable page each, run as `python -m flows.NAME`."""

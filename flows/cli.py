@@ -1,0 +1,59 @@
+"""What all command lines share: environment, error messages, exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from appa_core.errors import EXIT_STATUS, AppaError
+
+_ENVIRONMENT = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    # a fresh home needs longer than Prefect's own 20 s to create its database
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+}
+
+
+def store_default() -> str:
+    """Where artifacts live unless --store says otherwise."""
+    return os.environ.get("APPA_STORE", "./appa-store")
+
+
+def new_parser(name: str, description: str) -> argparse.ArgumentParser:
+    """A parser with the options that every command has."""
+    parser = argparse.ArgumentParser(prog=f"python -m flows.{name}", description=description)
+    parser.add_argument(
+        "--store",
+        default=store_default(),
+        metavar="URL",
+        help="where artifacts live (default: APPA_STORE, else ./appa-store)",
+    )
+    parser.add_argument("--traceback", action="store_true", help="show where an error arose")
+    return parser
+
+
+def prepare_environment(*, verbose: bool) -> None:
+    """Settings of Prefect that a command needs; what the user has set stays."""
+    for name, value in _ENVIRONMENT.items():
+        if not (verbose and name == "PREFECT_LOGGING_LEVEL"):
+            os.environ.setdefault(name, value)
+
+
+def run_command(
+    command: Callable[[argparse.Namespace], None], arguments: argparse.Namespace
+) -> None:
+    """Run a command and end the process: one message and status 2 for errors of use."""
+    try:
+        command(arguments)
+    except AppaError as error:
+        if arguments.traceback:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(EXIT_STATUS)
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues where this one stopped", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,186 @@
+"""The main job: an ensemble forecast of the global atmosphere.
+
+On a command line: `python -m flows.forecast --start 2024-01-01`. From Python:
+
+    from flows.forecast import forecast
+    result = forecast(start="2024-01-01", members=4, lead_hours=48)
+    result.output  # folder with forecast.zarr, scores.csv, report.html, manifest.json
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from flows.cli import new_parser, prepare_environment, run_command, store_default
+
+
+def _parse(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = new_parser("forecast", "Ensemble forecast of the global atmosphere.")
+    add = parser.add_argument
+    add("--start", required=True, help="time of the last known state, UTC, such as 2024-01-01")
+    add("--lead-hours", type=int, default=120, help="how far to forecast (default: %(default)s)")
+    add("--members", type=int, default=8, help="size of the ensemble (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of the ensemble (default: %(default)s)")
+    add("--model", default="small", help="name of registered weights (default: %(default)s)")
+    add("--source", default="sample", help="catalog entry of states (default: %(default)s)")
+    add("--device", default="cpu", help="cpu, cuda, mps (default: %(default)s)")
+    add("--dtype", default="float32", help="float32 or bfloat16 (default: %(default)s)")
+    add("--variables", nargs="+", metavar="NAME", help="variables to write (default: all)")
+    add("--levels", nargs="+", type=int, metavar="HPA", help="levels to write (default: all)")
+    add("--region", metavar="SOUTH,NORTH,WEST,EAST", help="box to write (default: the globe)")
+    add("--output", metavar="DIR", help="folder (default: ./results/forecast-<start>-<key>)")
+    add("--recompute", action="store_true", help="make every step again")
+    return parser.parse_args(argv)
+
+
+# --help and malformed options are answered before the imports below, which take seconds
+_ARGUMENTS = _parse() if __name__ == "__main__" else None
+prepare_environment(verbose=bool(_ARGUMENTS and _ARGUMENTS.traceback))
+
+from dataclasses import dataclass  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import pandas as pd  # noqa: E402
+from prefect import flow  # noqa: E402
+
+from appa_core.config.requests import ForecastRequest, Region, forecast_request  # noqa: E402
+from appa_core.steps.forecast import ForecastJob, prepare_forecast  # noqa: E402
+from appa_core.steps.publish import check_output  # noqa: E402
+from tasks import forecasting  # noqa: E402
+from tasks.catalog import model_folder, state_source  # noqa: E402
+
+
+@dataclass(frozen=True)
+class ForecastResult:
+    """Where a forecast is.
+
+    Args:
+        output: Folder with `forecast.zarr`, `scores.csv`, `report.html`, `manifest.json`.
+        digest: Hash of the forecast's data: the same for the same request, data and weights.
+    """
+
+    output: Path
+    digest: str
+
+
+def forecast(  # noqa: PLR0913
+    start: str,
+    *,
+    lead_hours: int = 120,
+    members: int = 8,
+    seed: int = 0,
+    model: str = "small",
+    source: str = "sample",
+    device: str = "cpu",
+    dtype: str = "float32",
+    variables: tuple[str, ...] | None = None,
+    levels: tuple[int, ...] | None = None,
+    region: str | None = None,
+    store: str | None = None,
+    output: str | None = None,
+    recompute: bool = False,
+) -> ForecastResult:
+    """Forecast, score and report; what exists in the store is not computed again.
+
+    Args:
+        start: Time of the last known state, ISO 8601, UTC.
+        lead_hours: How far to forecast; a multiple of the model's step.
+        members: Size of the ensemble.
+        seed: Seed of the ensemble.
+        model: Name of registered weights.
+        source: Catalog entry of states.
+        device: Where networks run.
+        dtype: float32 or bfloat16.
+        variables: Variables to write; all if None.
+        levels: Levels to write in hPa; all if None.
+        region: Box to write, "south,north,west,east"; the globe if None.
+        store: Artifact store; APPA_STORE or ./appa-store if None.
+        output: Folder of the results; ./results/forecast-<start>-<key> if None.
+        recompute: Make every step again.
+
+    Returns:
+        Where the results are.
+
+    Raises:
+        InputError: Something that was asked for is not possible; nothing has been written.
+        IntegrityError: Data or weights are damaged.
+    """
+    request = forecast_request(
+        start=start,
+        lead_hours=lead_hours,
+        members=members,
+        seed=seed,
+        model=model,
+        source=source,
+        dtype=dtype,
+        variables=variables,
+        levels=levels,
+        region=None if region is None else Region.parse(region),
+    )
+    if output is not None:
+        check_output(Path(output))
+    job = prepare_forecast(request, state_source(source), model_folder(model), device)
+    return run_forecast(job, store or store_default(), output, recompute=recompute)
+
+
+@flow(name="forecast", validate_parameters=False)
+def run_forecast(
+    job: ForecastJob, store: str, output: str | None, *, recompute: bool
+) -> ForecastResult:
+    """Encode -> draw -> decode -> score -> report -> export."""
+    known = forecasting.encode_known(store, job, recompute=recompute)
+    batches = [
+        forecasting.sample_members(store, job, members, known, recompute=recompute)
+        for members in job.batches
+    ]
+    fields = forecasting.decode(store, job, batches, recompute=recompute)
+    scores = forecasting.score_forecast(store, job, fields, recompute=recompute)
+    report = forecasting.write_report(store, job, fields, scores, recompute=recompute)
+    folder = output or f"results/forecast-{_stamp(job.request)}-{fields.key[:12]}"
+    written = forecasting.export(job, folder, fields, scores, report)
+    return ForecastResult(Path(written), fields.digest)
+
+
+def _stamp(request: ForecastRequest) -> str:
+    return f"{request.time:%Y-%m-%dT%H}"
+
+
+def _print_summary(result: ForecastResult) -> None:
+    table = pd.read_csv(result.output / "scores.csv")
+    if table.empty:
+        print("no state of these times is known yet: no scores")
+    else:
+        print(_headline(table).to_string(index=False))
+    print(f"\nforecast  {result.output / 'forecast.zarr'}")
+    print(f"scores    {result.output / 'scores.csv'}")
+    print(f"report    {result.output / 'report.html'}")
+    print(f"digest    {result.digest}")
+
+
+def _headline(table: pd.DataFrame) -> pd.DataFrame:
+    """A few rows of the scores: well-known fields at each day of lead."""
+    chosen = [
+        ("geopotential", 500),
+        ("temperature", 850),
+        ("u_component_of_wind", 850),
+        ("2m_temperature", None),
+    ]
+    pairs = zip(table["variable"], table["level"], strict=True)
+    keep = pd.Series(
+        [(v, None if pd.isna(level) else level) in chosen for v, level in pairs], table.index
+    )
+    days = table["lead_hours"] % 24 == 0
+    rows = table[days & keep] if (days & keep).any() else table.head(12)
+    return rows.round(4)
+
+
+def _main(arguments: argparse.Namespace) -> None:
+    fields = vars(arguments) | {}
+    fields.pop("traceback")
+    for name in ("variables", "levels"):
+        fields[name] = tuple(fields[name]) if fields[name] else None
+    _print_summary(forecast(fields.pop("start"), **fields))
+
+
+if _ARGUMENTS is not None:
+    run_command(_main, _ARGUMENTS)

@@ -1,0 +1,1 @@
+"""Deployment: lock file, containers, schedulers."""

@@ -1,0 +1,1 @@
+"""Prefect tasks: thin wrappers that exchange references, and the only users of intake."""

@@ -1,0 +1,73 @@
+"""Weather-like states for tests: smooth waves that drift, so that nothing needs a simulator."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from appa_core.config.presets import Preset, load_preset
+from appa_core.io.datasets import write_zarr
+from appa_core.io.store import Artifact, ArtifactStore, Recipe
+from appa_core.schema import VARIABLES, StateSchema
+from appa_core.steps.step import run_step
+
+SIZES = {
+    "geopotential": 500.0,
+    "mean_sea_level_pressure": 500.0,
+    "specific_humidity": 1e-3,
+    "total_precipitation_6hr": 1e-3,
+}
+NOTICE = "Simulated: synthetic waves for tests"
+
+
+def tiny_preset() -> Preset:
+    return load_preset("tiny")
+
+
+def synthetic_states(schema: StateSchema, start: str, days: int) -> xr.Dataset:
+    """Drifting zonal waves with a seasonal and a daily cycle, in plausible units."""
+    times = pd.date_range(start, periods=days * 24 // schema.step_hours, freq="6h")
+    hours = (times - pd.Timestamp("2012-01-01")) / pd.Timedelta(hours=1)
+    hours = np.asarray(hours)[:, None, None]
+    lat = np.deg2rad(np.asarray(schema.grid.latitudes))[:, None]
+    lon = np.deg2rad(np.asarray(schema.grid.longitudes))[None]
+    data = {}
+    for i, variable in enumerate(schema.variables):
+        size = SIZES.get(variable, 1.0)
+        wave = sum(
+            np.cos(lat) ** 2 * np.sin(m * lon - hours * (0.02 + 0.003 * (m + i)) + 1.7 * m + i)
+            for m in (1, 2, 3)
+        )
+        wave = wave + 0.3 * np.cos(2 * np.pi * hours / 24 + lon)
+        has_levels = any(c.variable == variable and c.level is not None for c in schema.channels)
+        attrs = {"units": VARIABLES[variable][0]}
+        if has_levels:
+            levels = np.asarray(schema.levels, float)[None, :, None, None]
+            values = size * (wave[:, None] * (0.5 + levels / 1000) + levels / 100)
+            dims = ("time", "level", "latitude", "longitude")
+        else:
+            values, dims = size * (wave + 10.0), ("time", "latitude", "longitude")
+        data[variable] = (dims, values.astype(np.float32), attrs)
+    coords = {
+        "time": times,
+        "level": list(schema.levels),
+        "latitude": list(schema.grid.latitudes),
+        "longitude": list(schema.grid.longitudes),
+    }
+    return xr.Dataset(data, coords=coords, attrs={"source": NOTICE})
+
+
+def synthetic_chunks(store: ArtifactStore, schema: StateSchema, count: int = 6) -> list[Artifact]:
+    """Chunks of ten days each from 2012-01-01, as the nature run would leave them."""
+    chunks = []
+    for i in range(count):
+        start = pd.Timestamp("2012-01-01") + pd.Timedelta(days=10 * i)
+        recipe = Recipe("synthetic", 1, {"start": str(start)}, {})
+
+        def build(folder, start=start):
+            write_zarr(synthetic_states(schema, str(start), 10), folder / "states.zarr")
+            return {"start": str(start)}
+
+        chunks.append(run_step(store, recipe, build))
+    return chunks

@@ -1,0 +1,124 @@
+import pytest
+import torch
+
+from appa_core.autoencoder import Autoencoder, AutoencoderShape
+from appa_core.diffusion.denoiser import Condition, Denoiser, loss_weight
+from appa_core.diffusion.noise import generator_for
+from appa_core.nn.layers import RowLinear, SphereConv
+from appa_core.nn.transformer import SpaceTimeTransformer, TransformerShape
+from appa_core.objectives import MaskShares
+
+SHAPE = AutoencoderShape(3, 8, 16, 4, 12, 8, 1)
+BACKBONE = TransformerShape((4, 2, 4), 6, 5, 3, 16, 2, 2)
+
+
+def test_convolutions_wrap_around_the_globe():
+    conv = SphereConv(2, 3)
+    x = torch.randn(1, 2, 4, 8)
+    torch.testing.assert_close(conv(x.roll(3, -1)), conv(x).roll(3, -1))
+
+
+def test_row_linear_is_a_matrix_per_row():
+    layer = RowLinear(2, 3, 4)
+    x = torch.randn(5, 3, 2, 6)
+    expected = torch.einsum("roi,birw->borw", layer.weight, x)
+    torch.testing.assert_close(layer(x), expected)
+
+
+def test_initial_autoencoder_is_the_best_linear_one_by_row():
+    """Patches of rank 12 by construction are reconstructed exactly from 12 components."""
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.randn(48, 12, generator=generator)
+    factors = torch.randn(200, 12, 2, 4, generator=generator)
+    patches = torch.einsum("pk,nkhw->nphw", basis, factors)
+    states = torch.nn.functional.pixel_shuffle(patches, 4)
+    model = Autoencoder(SHAPE)
+    model.initialise_from(states, torch.ones(3))
+    torch.testing.assert_close(model(states), states, atol=1e-3, rtol=1e-3)
+    latents = model.encode(states)
+    assert latents.shape == (200, *SHAPE.latent_shape)
+    assert SHAPE.compression == 4.0
+
+
+def test_leading_dimensions_are_kept():
+    model = Autoencoder(SHAPE)
+    x = torch.randn(2, 5, 3, 8, 16)
+    assert model.encode(x).shape == (2, 5, 12, 2, 4)
+    assert model(x).shape == x.shape
+
+
+def test_patches_must_fit():
+    with pytest.raises(ValueError, match="must divide"):
+        Autoencoder(AutoencoderShape(3, 9, 16, 4, 12, 8, 1))
+    with pytest.raises(ValueError, match="must divide"):
+        SpaceTimeTransformer(TransformerShape((4, 2, 4), 5, 5, 3, 16, 2, 2))
+
+
+def condition(batch=2):
+    mask = torch.zeros(batch, 6, 1, 1, 1)
+    mask[:, :2] = 1
+    return Condition(torch.randn(batch, 6, 4, 2, 4), mask, torch.randn(batch, 6, 4, 2, 4))
+
+
+def test_tokens_keep_their_place():
+    """With attention and local mixing at zero, an output depends on its own token alone."""
+    net = SpaceTimeTransformer(BACKBONE)
+    torch.nn.init.normal_(net.unembed.weight)
+    x, context = torch.randn(1, 6, 4, 2, 4), torch.zeros(1, 6, 5, 2, 4)
+    out = net(x, context, torch.zeros(1))
+    changed = x.clone()
+    changed[0, 4, :, 1, 2] += 1
+    moved = (net(changed, context, torch.zeros(1)) - out).abs().sum(dim=2)[0] > 0
+    assert moved[3:, 1, 2].all()
+    assert moved.sum() == 3
+
+
+def test_known_states_come_back_and_unknown_ones_are_preconditioned():
+    given = condition()
+    denoiser = Denoiser(SpaceTimeTransformer(BACKBONE))
+    x_t, sigma = torch.randn(2, 6, 4, 2, 4), torch.tensor([0.5, 2.0])
+    mean = denoiser(x_t, sigma, given)
+    torch.testing.assert_close(mean[:, :2], given.known[:, :2])
+    # the untrained backbone gives zero, so that the mean is c_skip x_t
+    c_skip = 1 / (1 + sigma**2)
+    torch.testing.assert_close(mean[:, 2:], c_skip[:, None, None, None, None] * x_t[:, 2:])
+
+
+def test_noise_at_known_states_does_not_matter():
+    given, net = condition(), SpaceTimeTransformer(BACKBONE)
+    torch.nn.init.normal_(net.unembed.weight)
+    x_t = torch.randn(2, 6, 4, 2, 4)
+    other = x_t.clone()
+    other[:, :2] = 99.0
+    sigma = torch.ones(2)
+    denoiser = Denoiser(net)
+    assert torch.equal(denoiser(x_t, sigma, given), denoiser(other, sigma, given))
+
+
+def test_loss_weight_undoes_the_output_scale():
+    sigma = torch.tensor([0.1, 1.0, 10.0])
+    c_out = sigma / (1 + sigma**2).sqrt()
+    torch.testing.assert_close(loss_weight(sigma) * c_out**2, torch.ones(3))
+
+
+def test_masks_have_their_shares():
+    shares = MaskShares({1: 0.2, 2: 0.5}, scattered=0.2, scattered_share=0.5)
+    masks = shares.draw(20_000, 6, generator_for(0))
+    two = (masks == torch.tensor([1.0, 1, 0, 0, 0, 0])).all(1).float().mean().item()
+    none = (masks == 0).all(1).float().mean().item()
+    assert two == pytest.approx(0.5 + 0.2 / 64, abs=0.015)
+    assert none == pytest.approx(0.1 + 0.2 / 64, abs=0.01)
+
+
+def test_reference_date_encodings(shared_data):
+    import numpy as np
+
+    from appa_core.calendar import date_encoding
+
+    oracle = np.load(shared_data / "vectors" / "appa_reference" / "oracle.npz")
+    stamps = oracle["timestamps"].reshape(-1, 4)
+    times = np.array([f"{y:04d}-{m:02d}-{d:02d}T{h:02d}" for y, m, d, h in stamps], "datetime64[s]")
+    ours = date_encoding(times, np.array([0.0, 90.0, -120.0]))
+    hours = oracle["hour_encoding"].reshape(len(times), -1)
+    assert ours.shape == (len(times), 4, 3)
+    assert hours.shape[1] == 6

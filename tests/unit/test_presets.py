@@ -1,0 +1,58 @@
+import pytest
+import yaml
+
+from appa_core.config.build import autoencoder_shape, optimiser_settings, transformer_shape
+from appa_core.config.presets import load_preset, parse_preset, preset_names
+from appa_core.errors import InputError
+
+
+def changed(path, value):
+    content = load_preset("tiny").model_dump(mode="json")
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return yaml.safe_dump(content)
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_presets_that_ship_are_valid(name):
+    preset = load_preset(name)
+    assert preset.name == name
+    assert autoencoder_shape(preset).compression >= 5
+    assert transformer_shape(preset).latent_shape == autoencoder_shape(preset).latent_shape
+    assert optimiser_settings(preset.denoiser.training).iterations > 0
+
+
+def test_a_preset_from_a_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(changed(("denoiser", "width"), 128))
+    assert load_preset(str(path)).denoiser.width == 128
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("denoiser", "width"), -1, "denoiser.width"),
+        (("colour",), "red", "colour"),
+        (("sampling", "known_states"), 6, "must be below"),
+        (("split", "test_start"), "1999-01-01", "must follow each other"),
+        (("autoencoder", "channel_weights"), {"snow": 1.0}, "no channel.*snow"),
+        (("denoiser", "masks", "leading"), {1: 0.9, 2: 0.9}, "exceed 1"),
+    ],
+)
+def test_presets_that_are_not_valid_name_the_place(path, value, message):
+    with pytest.raises(InputError, match=message):
+        parse_preset(changed(path, value), source="here")
+
+
+def test_unknown_and_malformed_presets():
+    with pytest.raises(InputError, match="presets are: small, tiny"):
+        load_preset("nonesuch")
+    with pytest.raises(InputError, match="no valid YAML"):
+        parse_preset("a: [", source="here")
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        load_preset("tiny").name = "other"
