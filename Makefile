@@ -1,10 +1,10 @@
-# Two commands do everything: `make forecast` and `make test`.
+# Two commands do everything:
 #
 #   make forecast START=2024-01-01 [ARGS="--members 4"]   install what is needed, run the main job
-#   make test                                             install what is needed, pass the tests
+#   make test                                             install what is needed, pass all checks
 #
 # On Linux the package index may offer torch with CUDA, which is large; an index of CPU wheels can
-# be named with TORCH_INDEX=URL.
+# be named beside the usual one with TORCH_INDEX=URL. Another Python: PYTHON=/path/to/python3.11.
 
 START ?= 2024-01-01
 ARGS ?=
@@ -20,20 +20,29 @@ export DO_NOT_TRACK = 1
 .DELETE_ON_ERROR:
 
 help:
-	@sed -n '3,4s/^# *//p' Makefile
+	@echo 'make forecast START=2024-01-01 [ARGS="--members 4"]   install what is needed, run the main job'
+	@echo 'make test      install what is needed, lint, type-check, test with coverage'
+	@echo 'make lint      ruff, mypy, import-linter'
+	@echo 'make slow      the tests that take minutes'
+	@echo 'make install   only install what make forecast needs'
+	@echo 'make clean     remove the virtual environment and caches; results and the store stay'
 
-$(VENV)/bin/python:
+# bin/python is there before pip is, so a stamp says that the environment is whole
+$(VENV)/created:
 	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 	  || { echo "Python 3.11 is needed; name it with: make PYTHON=/path/to/python3.11"; exit 2; }
 	"$(PYTHON)" -m venv $(VENV)
+	@touch $@
 
-$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/created
+	@echo "installing locked dependencies into $(VENV): some minutes, once"
 	$(PIP) torch==2.13.0 -e .
 	@touch $@
 
-$(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/installed-test: pyproject.toml constraints.txt | $(VENV)/created
+	@echo "installing locked dependencies and the test tools into $(VENV): some minutes, once"
 	$(PIP) torch==2.13.0 -e '.[test]'
-	@touch $@ $(VENV)/installed
+	@touch $(VENV)/installed $@
 
 install: $(VENV)/installed
 
@@ -53,4 +62,5 @@ slow: $(VENV)/installed-test
 	$(PY) -m pytest -m slow
 
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache \
+	  .import_linter_cache .hypothesis .coverage

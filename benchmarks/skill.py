@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import reduce
+from operator import add
 
 import pandas as pd
 from tqdm import tqdm
@@ -37,9 +39,7 @@ def start_dates(job_source: str, count: int, lead_hours: int) -> list[pd.Timesta
     return [(first + i * spacing).floor("12h") for i in range(count)]
 
 
-def forecast_statistics(
-    store: ArtifactStore, job: ForecastJob
-) -> tuple[ForecastStatistics, ForecastJob]:
+def forecast_statistics(store: ArtifactStore, job: ForecastJob) -> ForecastStatistics:
     """Statistics of one forecast."""
     forecaster = Forecaster(store, job)
     known = forecaster.encode_known()
@@ -52,7 +52,7 @@ def forecast_statistics(
     comparison = compare(job, forecaster.decode(batches))
     if comparison is None:
         raise SystemExit(f"no truth for {job.request.start}")
-    return ForecastStatistics.of(comparison, job.selection.latitude_weights), job
+    return ForecastStatistics.of(comparison, job.selection.latitude_weights)
 
 
 def table(statistics: ForecastStatistics, job: ForecastJob) -> str:
@@ -76,6 +76,28 @@ def table(statistics: ForecastStatistics, job: ForecastJob) -> str:
     return "\n".join(lines)
 
 
+def evaluate(
+    store: str, *, starts: int, lead_hours: int, members: int, seed: int, model: str, source: str
+) -> tuple[ForecastStatistics, ForecastJob, list[pd.Timestamp]]:
+    """Statistics of forecasts from several start dates, the last job, and the dates."""
+    states, folder = state_source(source), model_folder(model)
+    dates = start_dates(states.url, starts, lead_hours)
+    results = []
+    for start in tqdm(dates, desc="start dates"):
+        request = forecast_request(
+            start=f"{start:%Y-%m-%dT%H}",
+            lead_hours=lead_hours,
+            members=members,
+            seed=seed,
+            model=model,
+            source=source,
+        )
+        job = prepare_forecast(request, states, folder, "cpu")
+        results.append((forecast_statistics(ArtifactStore(store), job), job))
+    total = reduce(add, (statistics for statistics, _ in results))
+    return total, results[-1][1], dates
+
+
 def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -86,29 +108,12 @@ def main() -> None:
     parser.add_argument("--model", default="small")
     parser.add_argument("--source", default="sample")
     parser.add_argument("--store", default=store_default())
-    arguments = parser.parse_args()
-    source, folder = state_source(arguments.source), model_folder(arguments.model)
-    total: ForecastStatistics | None = None
-    dates = start_dates(source.url, arguments.starts, arguments.lead_hours)
-    job: ForecastJob | None = None
-    for start in tqdm(dates, desc="start dates"):
-        request = forecast_request(
-            start=f"{start:%Y-%m-%dT%H}",
-            lead_hours=arguments.lead_hours,
-            members=arguments.members,
-            seed=arguments.seed,
-            model=arguments.model,
-            source=arguments.source,
-        )
-        job = prepare_forecast(request, source, folder, "cpu")
-        statistics, job = forecast_statistics(ArtifactStore(arguments.store), job)
-        total = statistics if total is None else total + statistics
-    if total is None or job is None:
-        raise SystemExit("no start dates")
-    spans = f"{dates[0]:%Y-%m-%d %H} to {dates[-1]:%Y-%m-%d %H}"
+    arguments = vars(parser.parse_args())
+    total, job, dates = evaluate(arguments.pop("store"), **arguments)
     sys.stdout.write(
-        f"{len(dates)} start dates, {spans} UTC; {arguments.members} members, seed "
-        f"{arguments.seed}; model {arguments.model} {job.model_key}, data {source.fingerprint}\n\n"
+        f"{len(dates)} start dates, {dates[0]:%Y-%m-%d %H} to {dates[-1]:%Y-%m-%d %H} UTC; "
+        f"{job.request.members} members, seed {job.request.seed}; model {job.request.model} "
+        f"{job.model_key}, data {job.source.name} {job.source.fingerprint}\n\n"
         f"{table(total, job)}\n"
     )
 

@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Writes constraints.txt anew: all versions, transitive ones too, of every extra that ships.
-# Run it after a change of dependencies: bash infra/lock.sh
+# Writes constraints.txt anew: all versions, transitive ones too, of the project and its `test`
+# and `simulate` extras. Run it after a change of dependencies: bash infra/lock.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-python3.11 -m venv "$scratch/venv" 2>/dev/null || python3 -m venv "$scratch/venv"
+python=$(command -v python3.11 || command -v python3)
+"$python" -m venv "$scratch/venv"
 "$scratch/venv/bin/python" -m pip install --quiet torch==2.13.0 -e '.[test,simulate]'
+"$scratch/venv/bin/python" -m pip check
+# nvidia, cuda and triton come with some builds of torch, which pins them itself
 {
   echo "# Versions that work together; made by infra/lock.sh. Do not edit by hand."
   "$scratch/venv/bin/python" -m pip freeze --exclude-editable \
-    | grep -v -i -E '^(appa|pip|setuptools|nvidia-|triton)' \
-    | sed -E 's/ @ .*//; s/\+cpu$//'
+    | { grep -v -i -E '^(appa|pip|setuptools|nvidia-.*|cuda-.*|triton)(==| @ )' || true; } \
+    | sed -E 's/ @ .*//; s/\+[a-z0-9.]+$//'
 } > "$scratch/constraints.txt"
 mv "$scratch/constraints.txt" constraints.txt

@@ -148,13 +148,18 @@ class DenoiserConfig(Strict):
 
 
 class SamplingConfig(Strict):
-    """How forecasts are drawn."""
+    """How forecasts are drawn.
+
+    `chained_noise_scale` widens the noise of blankets that start from drawn states: the denoiser
+    has learned the uncertainty that remains when known states are exact, and drawn ones are not.
+    """
 
     known_states: Positive
     steps: Positive
     order: Literal[1, 2] = 2
     sigma_min: float = Field(default=1e-3, gt=0)
     sigma_max: float = Field(default=1e3, gt=0)
+    chained_noise_scale: float = Field(default=1.0, ge=1)
 
 
 class Preset(Strict):

@@ -21,7 +21,7 @@ def sample_multistep(
     sigmas: Tensor,
     *,
     order: int = 2,
-    on_step: Callable[[], None] = lambda: None,
+    on_step: Callable[[], object] = lambda: None,
 ) -> Tensor:
     """Draw by the exponential multistep method in the data prediction (DPM-Solver++).
 

@@ -40,8 +40,12 @@ class FieldSelection:
         """
         channels = schema.select(request.variables, request.levels)
         rows, columns = _cells(schema, request.region)
-        if not channels or not rows or not columns:
-            raise InputError("the choice of variables, levels and region leaves no field")
+        if not channels:
+            raise InputError("the choice of variables and levels leaves no field")
+        if min(len(rows), len(columns)) < 2:
+            raise InputError(
+                f"the region holds {len(rows)} x {len(columns)} cells of the grid; it needs 2 x 2"
+            )
         return cls(schema, tuple(channels), tuple(rows), tuple(columns))
 
     def hashed(self) -> dict[str, Any]:

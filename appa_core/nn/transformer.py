@@ -164,7 +164,9 @@ class SpaceTimeTransformer(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, noise)
         flat: Tensor = self.unembed(self.norm(tokens))
-        out = (flat + self._linear_part(inputs, noise)).reshape(-1, time, rows, columns, self.shape.time_patch, x.shape[2])
+        out = (flat + self._linear_part(inputs, noise)).reshape(
+            -1, time, rows, columns, self.shape.time_patch, x.shape[2]
+        )
         return out.permute(0, 1, 4, 5, 2, 3).flatten(1, 2)
 
     def _linear_part(self, inputs: Tensor, noise: Tensor) -> Tensor:

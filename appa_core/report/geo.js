@@ -57,6 +57,24 @@ const Geo = (() => {
     return [last, 0, (value - axis[last] + (low < 0 ? period : 0)) / gap];
   }
 
+  /** Smallest distance of neighbours on an ascending axis. */
+  function spacingOf(axis) {
+    return Math.min(...axis.slice(1).map((value, i) => value - axis[i]));
+  }
+
+  /**
+   * A bracket on an axis that may cover a part of the globe only: within a gap, the nearer end
+   * up to half a cell away, and null beyond.
+   */
+  function covered(axis, [first, second, share], value, period, spacing) {
+    const reach = spacing / 2 + 1e-6;
+    if (first === second) return Math.abs(value - axis[first]) <= reach ? [first, second, share] : null;
+    const gap = axis[second] - axis[first] + (second < first ? period : 0);
+    if (gap <= 1.5 * spacing) return [first, second, share];
+    if (share * gap <= reach) return [first, first, 0];
+    return (1 - share) * gap <= reach ? [second, second, 0] : null;
+  }
+
   /** Row and column of the grid point nearest to a place. */
   function nearest(latitudes, longitudes, latitude, longitude) {
     const pick = ([first, second, share]) => (share < 0.5 ? first : second);
@@ -66,18 +84,22 @@ const Geo = (() => {
     };
   }
 
-  /** For each pixel, four grid points and two shares to interpolate with; -1 off the globe. */
+  /** For each pixel, four grid points and two shares to interpolate with; -1 off the data. */
   function lookup(width, height, centre, latitudes, longitudes) {
     const corners = new Int32Array(4 * width * height).fill(-1);
     const shares = new Float32Array(2 * width * height);
     const columns = longitudes.length;
+    const [dLat, dLon] = [spacingOf(latitudes), spacingOf(longitudes)];
     for (let j = 0; j < height; j++) {
       for (let i = 0; i < width; i++) {
         // A pixel just outside takes the edge's value, so that the clipped edge is not ragged.
         const place = inverse((i + 0.5) / width, (j + 0.5) / height) || edge(i, j, width, height);
         if (!place) continue;
-        const [south, north, up] = bracket(latitudes, place[1], 0);
-        const [west, east, right] = bracket(longitudes, (place[0] + centre + 720) % 360, 360);
+        const longitude = (place[0] + centre + 720) % 360;
+        const rows = covered(latitudes, bracket(latitudes, place[1], 0), place[1], 0, dLat);
+        const cells = covered(longitudes, bracket(longitudes, longitude, 360), longitude, 360, dLon);
+        if (!rows || !cells) continue;
+        const [[south, north, up], [west, east, right]] = [rows, cells];
         const pixel = j * width + i;
         corners.set(
           [

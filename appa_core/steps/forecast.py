@@ -101,9 +101,12 @@ class ForecastJob:
         step = pd.Timedelta(hours=self.preset.state.step_hours)
         return pd.DatetimeIndex([self.request.time + lead * step for lead in leads])
 
-    def recipe(self, step: str, config: Mapping[str, Any], **parents: str) -> Recipe:
-        """Recipe of one of the forecast's steps."""
-        return Recipe(step, version=1, config=config, parents=parents, seed=self.request.seed)
+    @staticmethod
+    def recipe(
+        step: str, config: Mapping[str, Any], parents: Mapping[str, str], seed: int | None = None
+    ) -> Recipe:
+        """Recipe of one of the forecast's steps; the seed is that of the step's own draws."""
+        return Recipe(step, version=1, config=config, parents=parents, seed=seed)
 
 
 def prepare_forecast(
@@ -148,8 +151,7 @@ class Forecaster:
         recipe = job.recipe(
             "encode-known",
             {"times": [str(t) for t in times]},
-            states=job.source.fingerprint,
-            model=job.model_key,
+            {"states": job.source.fingerprint, "model": job.model_key},
         )
 
         def build(folder: Path) -> Mapping[str, Any]:
@@ -162,7 +164,7 @@ class Forecaster:
         return self._run(recipe, build)
 
     def sample_blanket(
-        self, members: range, blanket: int, previous: Artifact, on_step: Callable[[], None]
+        self, members: range, blanket: int, previous: Artifact, on_step: Callable[[], object]
     ) -> Artifact:
         """Draw one blanket of some members, (members, drawn, c, h, w).
 
@@ -182,8 +184,8 @@ class Forecaster:
                 "sampling": job.preset.sampling.hashed(),
                 "dtype": job.request.dtype,
             },
-            known=previous.key,
-            model=job.model_key,
+            {"known": previous.key, "model": job.model_key},
+            seed=job.request.seed,
         )
 
         def build(folder: Path) -> Mapping[str, Any]:
@@ -197,7 +199,7 @@ class Forecaster:
         return self._run(recipe, build)
 
     def _draw(
-        self, known: Tensor, members: range, blanket: int, on_step: Callable[[], None]
+        self, known: Tensor, members: range, blanket: int, on_step: Callable[[], object]
     ) -> Tensor:
         job, model = self._job, self._model
         device, plan = torch.device(job.device), job.plan
@@ -206,6 +208,8 @@ class Forecaster:
         drawn = range(first, first + plan.drawn_states)
         shape = tuple(known.shape[2:])
         noise = blanket_noise(job.request.seed, members, drawn, shape, device)
+        if blanket:
+            noise = noise * job.preset.sampling.chained_noise_scale
         empty = torch.zeros(len(members), plan.known_states, *shape, device=device)
         given = torch.cat([known.to(device), torch.zeros_like(noise)], dim=1)
         mask = torch.zeros(1, plan.blanket_states, 1, 1, 1, device=device)
@@ -240,7 +244,11 @@ class Forecaster:
         recipe = job.recipe(
             "forecast",
             {"lead_states": job.plan.lead_states, "selection": selection.hashed()},
-            **{f"b{i}-{j}": a.key for i, row in enumerate(batches) for j, a in enumerate(row)},
+            {
+                f"members{i}-blanket{j}": a.key
+                for i, row in enumerate(batches)
+                for j, a in enumerate(row)
+            },
         )
 
         def build(folder: Path) -> Mapping[str, Any]:

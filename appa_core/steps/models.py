@@ -28,7 +28,11 @@ from appa_core.io.store import MANIFEST, Artifact, write_atomically
 from appa_core.io.tensors import load_into, load_tensors, save_tensors
 from appa_core.nn.transformer import SpaceTimeTransformer
 from appa_core.steps.encode import LATENT_STATISTICS
-from appa_core.steps.statistics import NORMALISATION, load_normalisation
+from appa_core.steps.statistics import (
+    NORMALISATION,
+    load_normalisation,
+    write_compact_normalisation,
+)
 from appa_core.steps.training import WEIGHTS
 
 _PRESET = "preset.yaml"
@@ -167,8 +171,11 @@ def register_model(folder: Path, preset: Preset, parts: TrainedParts) -> str:
     (scratch / _PRESET).write_text(
         yaml.safe_dump(preset.model_dump(mode="json"), sort_keys=False), "utf-8"
     )
-    _copy(parts.statistics, NORMALISATION, scratch)
-    _copy(parts.latents, LATENT_STATISTICS, scratch)
+    with parts.statistics.verify().local() as data:
+        normalisation = load_normalisation(data / NORMALISATION)
+    write_compact_normalisation(scratch / NORMALISATION, normalisation)
+    with parts.latents.verify().local() as data:
+        shutil.copyfile(data / LATENT_STATISTICS, scratch / LATENT_STATISTICS)
     for artifact, name in ((parts.autoencoder, _AUTOENCODER), (parts.denoiser, _DENOISER)):
         with artifact.verify().local() as data:
             weights = load_tensors(data / WEIGHTS)
@@ -190,8 +197,3 @@ def register_model(folder: Path, preset: Preset, parts: TrainedParts) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     scratch.rename(folder)
     return model_key(manifest)
-
-
-def _copy(artifact: Artifact, name: str, folder: Path) -> None:
-    with artifact.verify().local() as data:
-        shutil.copyfile(data / name, folder / name)

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
+from appa_core.config.requests import ForecastRequest
 from appa_core.errors import InputError
 from appa_core.io.store import MANIFEST, Artifact, ArtifactStore, write_atomically
 from appa_core.report.content import FieldBlock, ForecastReport
@@ -39,7 +40,7 @@ def write_report(
     recompute: bool = False,
 ) -> Artifact:
     """Write `report.html`, a self-contained page."""
-    recipe = job.recipe("report", {}, forecast=forecast.key, scores=scores.key)
+    recipe = job.recipe("report", {}, {"forecast": forecast.key, "scores": scores.key})
 
     def build(folder: Path) -> Mapping[str, Any]:
         with scores.verify().local() as data:
@@ -99,14 +100,25 @@ def _channel(comparison: Comparison | None, name: str, index: int) -> Any:
     return None if comparison is None else getattr(comparison, name)[:, index]
 
 
+def _command(request: ForecastRequest) -> str:
+    """The command line that makes a forecast of this request."""
+    words = ["python -m flows.forecast"]
+    for name, value in request.hashed().items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, dict):
+            sides = ("south", "north", "west", "east")
+            words.append(f"{option}={','.join(f'{value[side]:g}' for side in sides)}")
+        elif isinstance(value, list):
+            words.append(f"{option} {' '.join(str(item) for item in value)}")
+        elif value is not None:
+            words.append(f"{option} {value}")
+    return " ".join(words)
+
+
 def _provenance(job: ForecastJob, forecast: Artifact, scores: Artifact) -> dict[str, Any]:
     request = job.request
-    command = (
-        f"python -m flows.forecast --start {request.start} --lead-hours {request.lead_hours} "
-        f"--members {request.members} --seed {request.seed} --model {request.model}"
-    )
     return {
-        "Command": command,
+        "Command": _command(request),
         "Method": (
             "Latent diffusion: known states are encoded; blankets of consecutive latents are "
             f"drawn by {job.preset.sampling.steps} evaluations of the denoiser each, given the "

@@ -141,8 +141,7 @@ def score_forecast(
     recipe = job.recipe(
         "scores",
         {"verified_leads": len(leads)},
-        forecast=forecast.key,
-        states=job.source.fingerprint,
+        {"forecast": forecast.key, "states": job.source.fingerprint},
     )
 
     def build(folder: Path) -> Mapping[str, Any]:

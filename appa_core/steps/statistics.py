@@ -78,8 +78,25 @@ def fit_statistics(store: ArtifactStore, preset: Preset, chunks: Sequence[Artifa
 
 
 def load_normalisation(path: Path) -> Normalisation:
-    """Read what `fit_statistics` wrote."""
+    """Read what `fit_statistics` or `write_compact_normalisation` wrote."""
     tensors = load_tensors(path)
-    return Normalisation(
-        SeasonalClimatology(tensors["coefficients"].numpy()), tensors["std"].numpy()
+    std = tensors["std"].numpy()
+    if "coefficients" in tensors:
+        return Normalisation(SeasonalClimatology(tensors["coefficients"].numpy()), std)
+    harmonics = tensors["harmonics"].float().numpy() * std[:, None, None]
+    coefficients = np.concatenate([tensors["mean"].numpy()[:, None], harmonics], axis=1)
+    return Normalisation(SeasonalClimatology(coefficients), std)
+
+
+def write_compact_normalisation(path: Path, normalisation: Normalisation) -> None:
+    """Write a normalisation with its harmonics, in units of the spread, in half precision."""
+    coefficients, std = normalisation.base.coefficients, normalisation.std
+    harmonics = torch.from_numpy(coefficients[:, 1:] / std[:, None, None])
+    save_tensors(
+        path,
+        {
+            "mean": torch.from_numpy(coefficients[:, 0].copy()),
+            "harmonics": harmonics.half(),
+            "std": torch.from_numpy(std),
+        },
     )

@@ -38,7 +38,7 @@ def call(tiny_world, **changes):
         ({"levels": (123,)}, "unknown level 123"),
         ({"region": "1,2,3"}, "is no region"),
         ({"region": "50,20,0,10"}, "SOUTH must be below NORTH"),
-        ({"region": "0.1,0.2,0.1,0.2"}, "leaves no field"),
+        ({"region": "0.1,0.2,0.1,0.2"}, "0 x 0 cells"),
     ],
 )
 def test_bad_requests_are_explained_and_write_nothing(tiny_world, tmp_path, changes, message):
@@ -122,7 +122,9 @@ def test_help_is_answered_before_slow_imports(module):
         "    assert stop.code == 0\n"
         "assert not {'torch', 'prefect', 'xarray'} & set(sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "usage: python -m flows." in done.stdout
 

@@ -86,9 +86,7 @@ def test_a_new_store_gives_the_same_bytes_and_another_seed_does_not(run, tmp_pat
     again = run(store=str(tmp_path / "other"), output=str(tmp_path / "out2"))
     assert again.digest == first.digest
     files = sorted(p.relative_to(first.output) for p in first.output.rglob("*") if p.is_file())
-    assert all(
-        (first.output / f).read_bytes() == (again.output / f).read_bytes() for f in files
-    )
+    assert all((first.output / f).read_bytes() == (again.output / f).read_bytes() for f in files)
     other = run(seed=1, output=str(tmp_path / "out3"))
     a, b = (xr.open_zarr(r.output / "forecast.zarr")["geopotential"] for r in (first, other))
     assert not np.allclose(a, b)

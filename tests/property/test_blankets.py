@@ -1,6 +1,6 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pytest import raises
 
 from appa_core.blankets import ForecastPlan
 
@@ -32,5 +32,5 @@ def test_a_blanket_begins_with_what_is_already_there(plan):
 
 def test_impossible_plans_are_refused():
     for arguments in ((0, 6, 2), (5, 6, 6), (5, 6, 0)):
-        with raises(ValueError, match="not a forecast"):
+        with pytest.raises(ValueError, match="not a forecast"):
             ForecastPlan(*arguments)

@@ -117,7 +117,9 @@ def test_reference_date_encodings(shared_data):
 
     oracle = np.load(shared_data / "vectors" / "appa_reference" / "oracle.npz")
     stamps = oracle["timestamps"].reshape(-1, 4)
-    times = np.array([f"{y:04d}-{m:02d}-{d:02d}T{h:02d}" for y, m, d, h in stamps], "datetime64[s]")
+    times = np.array(
+        [f"{y:04d}-{m:02d}-{d:02d}T{h:02d}" for y, m, d, h in stamps], "datetime64[s]"
+    )
     ours = date_encoding(times, np.array([0.0, 90.0, -120.0]))
     hours = oracle["hour_encoding"].reshape(len(times), -1)
     assert ours.shape == (len(times), 4, 3)

@@ -79,7 +79,9 @@ def test_fingerprint_tells_schemas_apart():
     other = StateSchema(SCHEMA.channels[::-1], GRID, 6)
     coarse = StateSchema(SCHEMA.channels, Grid.equiangular(2, 4), 6)
     assert len({SCHEMA.fingerprint, other.fingerprint, coarse.fingerprint}) == 3
-    assert StateSchema(SCHEMA.channels, Grid.equiangular(4, 8), 6).fingerprint == SCHEMA.fingerprint
+    assert (
+        StateSchema(SCHEMA.channels, Grid.equiangular(4, 8), 6).fingerprint == SCHEMA.fingerprint
+    )
 
 
 def test_weatherbench_grid():
