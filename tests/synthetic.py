@@ -8,8 +8,9 @@ import xarray as xr
 
 from appa_core.config.presets import Preset, load_preset
 from appa_core.io.datasets import write_zarr
-from appa_core.io.store import Artifact, ArtifactStore, Recipe
+from appa_core.io.store import Artifact, ArtifactStore
 from appa_core.schema import VARIABLES, StateSchema
+from appa_core.steps.simulate import chunk_recipe
 from appa_core.steps.step import run_step
 
 SIZES = {
@@ -58,15 +59,18 @@ def synthetic_states(schema: StateSchema, start: str, days: int) -> xr.Dataset:
     return xr.Dataset(data, coords=coords, attrs={"source": NOTICE})
 
 
-def synthetic_chunks(store: ArtifactStore, schema: StateSchema, count: int = 6) -> list[Artifact]:
-    """Chunks of ten days each from 2012-01-01, as the nature run would leave them."""
-    chunks = []
-    for i in range(count):
-        start = pd.Timestamp("2012-01-01") + pd.Timedelta(days=10 * i)
-        recipe = Recipe("synthetic", 1, {"start": str(start)}, {})
+def synthetic_chunks(store: ArtifactStore, preset: Preset) -> list[Artifact]:
+    """Chunks with the identity of the nature run's, so that flows take them for simulated."""
+    config, schema = preset.nature, preset.state.build()
+    chunks: list[Artifact] = []
+    for start in pd.date_range(config.start, config.end, freq=f"{config.chunk_days}D"):
+        if start >= pd.Timestamp(config.end):
+            break
+        recipe = chunk_recipe(config, schema, start, chunks[-1] if chunks else None)
 
         def build(folder, start=start):
-            write_zarr(synthetic_states(schema, str(start), 10), folder / "states.zarr")
+            states = synthetic_states(schema, str(start), config.chunk_days)
+            write_zarr(states, folder / "states.zarr")
             return {"start": str(start)}
 
         chunks.append(run_step(store, recipe, build))

@@ -29,7 +29,7 @@ class TinyWorld:
 def tiny_world(tmp_path_factory) -> TinyWorld:
     root = tmp_path_factory.mktemp("world")
     store, preset = ArtifactStore(root / "store"), tiny_preset()
-    chunks = synthetic_chunks(store, preset.state.build())
+    chunks = synthetic_chunks(store, preset)
     statistics = fit_statistics(store, preset, chunks)
     autoencoder = train_autoencoder(store, preset, chunks, statistics)
     latents = encode_states(store, preset, chunks, statistics, autoencoder)

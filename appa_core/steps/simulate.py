@@ -43,6 +43,24 @@ class _Simulation:
         return self._model
 
 
+def chunk_recipe(
+    config: NatureConfig, schema: StateSchema, time: pd.Timestamp, previous: Artifact | None
+) -> Recipe:
+    """Identity of the chunk that begins at a time and continues from another."""
+    return Recipe(
+        step="simulate",
+        version=1,
+        config={
+            "start": f"{time:%Y-%m-%d}",
+            "days": config.chunk_days,
+            "spin_up_days": config.spin_up_days if previous is None else 0,
+            "schema": schema.fingerprint,
+            "jcm": config.jcm_version,
+        },
+        parents={} if previous is None else {"previous": previous.key},
+    )
+
+
 def simulate_nature_run(
     store: ArtifactStore, config: NatureConfig, schema: StateSchema, end: pd.Timestamp
 ) -> Iterator[Artifact]:
@@ -61,18 +79,7 @@ def simulate_nature_run(
     span = pd.Timedelta(days=config.chunk_days)
     time, previous = pd.Timestamp(config.start), None
     while time < end:
-        recipe = Recipe(
-            step="simulate",
-            version=1,
-            config={
-                "start": f"{time:%Y-%m-%d}",
-                "days": config.chunk_days,
-                "spin_up_days": config.spin_up_days if previous is None else 0,
-                "schema": schema.fingerprint,
-                "jcm": config.jcm_version,
-            },
-            parents={} if previous is None else {"previous": previous.key},
-        )
+        recipe = chunk_recipe(config, schema, time, previous)
         previous = run_step(store, recipe, _chunk_builder(simulation, time, previous, config))
         yield previous
         time += span

@@ -1,0 +1,63 @@
+"""From the nature run to registered weights, with synthetic waves in place of the simulator."""
+
+import importlib.util
+
+import pandas as pd
+import pytest
+import xarray as xr
+from prefect.testing.utilities import prefect_test_harness
+
+from appa_core.config.presets import load_preset
+from appa_core.errors import InputError
+from appa_core.io.store import ArtifactStore
+from appa_core.steps.models import load_model
+from appa_core.steps.sample import verify_sample
+from appa_core.steps.simulate import simulate_nature_run
+from flows.ingest import ingest
+from flows.train import train
+from tests.synthetic import synthetic_chunks, tiny_preset
+
+
+@pytest.fixture(scope="module", autouse=True)
+def prefect():
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+def test_training_registers_a_model_once(tiny_world, tmp_path, monkeypatch):
+    """The flow takes the same path as the steps by hand, and a second run trains nothing."""
+    store = tiny_world.store.url
+    key = train(tiny_preset(), store, str(tmp_path / "model"))
+    assert key == load_model(tiny_world.model).key
+    monkeypatch.setattr("appa_core.steps.training.Trainer", None)
+    assert train(tiny_preset(), store, str(tmp_path / "again")) == key
+
+
+def test_another_seed_gives_another_model(tiny_world, tmp_path):
+    first = load_model(tiny_world.model).key
+    other = train(tiny_preset(), tiny_world.store.url, str(tmp_path / "model"), seed=1)
+    assert other != first
+
+
+def test_ingest_packs_a_stretch(tmp_path):
+    store = ArtifactStore(tmp_path / "store")
+    synthetic_chunks(store, tiny_preset())
+    span = (pd.Timestamp("2012-01-08"), pd.Timestamp("2012-01-13"))
+    chunks = ingest(tiny_preset(), store.url, pack=(str(tmp_path / "sample"), *span))
+    assert len(chunks) == 6
+    assert verify_sample(tmp_path / "sample")["made_from"]["last_chunk"] == chunks[-1].key
+    packed = xr.open_zarr(tmp_path / "sample" / "states.zarr")
+    assert packed.sizes["time"] == 20
+    original = xr.open_zarr(chunks[0].locate("states.zarr"))["temperature"]
+    error = abs(packed["temperature"].isel(time=slice(0, 8)) - original.isel(time=slice(28, 36)))
+    assert float(error.max()) <= 0.0101
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jcm") is not None, reason="jcm is installed")
+def test_without_the_simulator_the_message_says_what_to_install(tmp_path):
+    preset = load_preset("tiny")
+    run = simulate_nature_run(
+        ArtifactStore(tmp_path), preset.nature, preset.state.build(), pd.Timestamp("2012-01-02")
+    )
+    with pytest.raises(InputError, match=r"appa\[simulate\]"):
+        next(run)

@@ -1,0 +1,37 @@
+"""The simulator itself: `make slow`, with the `simulate` extra installed."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from appa_core.config.presets import load_preset
+from appa_core.io.store import ArtifactStore
+from appa_core.steps.simulate import simulate_nature_run
+from appa_core.steps.statistics import open_states
+
+pytestmark = pytest.mark.slow
+
+
+def chunks(folder, end):
+    pytest.importorskip("jcm", reason="needs the simulate extra")
+    nature = load_preset("tiny").nature.model_copy(update={"spin_up_days": 5, "chunk_days": 2})
+    schema = load_preset("tiny").state.build()
+    return list(simulate_nature_run(ArtifactStore(folder), nature, schema, pd.Timestamp(end)))
+
+
+def test_a_run_that_is_stopped_and_resumed_gives_the_same_bytes(tmp_path):
+    whole = chunks(tmp_path / "a", "2012-01-07")
+    chunks(tmp_path / "b", "2012-01-03")
+    resumed = chunks(tmp_path / "b", "2012-01-07")
+    assert [c.digest for c in resumed] == [c.digest for c in whole]
+
+
+def test_states_are_weather(tmp_path):
+    archive = open_states(chunks(tmp_path, "2012-01-05"))
+    assert str(archive.times[0]) == "2012-01-01 00:00:00"
+    assert (np.diff(archive.times) == np.timedelta64(6, "h")).all()
+    data = archive.read(archive.times)
+    assert 230 < float(data["2m_temperature"].min()) < float(data["2m_temperature"].max()) < 330
+    thickness = data["geopotential"].sel(level=500) - data["geopotential"].sel(level=850)
+    assert (thickness > 0).all()
+    assert float(data["total_precipitation_6hr"].min()) >= 0
