@@ -32,6 +32,9 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "total_precipitation": ("m", "lwe_thickness_of_precipitation_amount"),
 }
 
+#: Variables that cannot be negative.
+NON_NEGATIVE = frozenset({"specific_humidity", "total_precipitation", "total_precipitation_6hr"})
+
 _SHORT = {
     "temperature": "T",
     "u_component_of_wind": "U",
@@ -181,6 +184,11 @@ class StateSchema:
             "step_hours": self.step_hours,
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+    def bound(self, states: np.ndarray) -> np.ndarray:
+        """States (..., C, H, W) with what cannot be negative raised to zero, in a new array."""
+        low = [0.0 if c.variable in NON_NEGATIVE else -np.inf for c in self.channels]
+        return np.asarray(np.maximum(states, np.asarray(low, states.dtype)[:, None, None]))
 
     def index(self, variable: str, level: int | None = None) -> int:
         """Position of a channel; InputError names the channels that exist."""

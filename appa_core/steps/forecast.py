@@ -101,13 +101,6 @@ class ForecastJob:
         step = pd.Timedelta(hours=self.preset.state.step_hours)
         return pd.DatetimeIndex([self.request.time + lead * step for lead in leads])
 
-    @staticmethod
-    def recipe(
-        step: str, config: Mapping[str, Any], parents: Mapping[str, str], seed: int | None = None
-    ) -> Recipe:
-        """Recipe of one of the forecast's steps; the seed is that of the step's own draws."""
-        return Recipe(step, version=1, config=config, parents=parents, seed=seed)
-
 
 def prepare_forecast(
     request: ForecastRequest, source: StateSource, model_folder: Path, device: str
@@ -127,7 +120,14 @@ def prepare_forecast(
         request, source, str(model_folder), model_key(verify_model(model_folder)), device
     )
     _ = job.plan, job.selection
-    StateArchive([source.url]).require(job.times(range(1 - job.plan.known_states, 1)))
+    known = job.times(range(1 - job.plan.known_states, 1))
+    try:
+        StateArchive([source.url]).require(known)
+    except InputError as error:
+        raise InputError(
+            f"a forecast from {known[-1]:%Y-%m-%dT%H:%M} needs the {len(known)} states up to that "
+            f"time: {error}"
+        ) from error
     return job
 
 
@@ -148,8 +148,9 @@ class Forecaster:
         """Latents of the known states, (1, known, c, h, w)."""
         job = self._job
         times = job.times(range(1 - job.plan.known_states, 1))
-        recipe = job.recipe(
+        recipe = Recipe(
             "encode-known",
+            1,
             {"times": [str(t) for t in times]},
             {"states": job.source.fingerprint, "model": job.model_key},
         )
@@ -175,8 +176,9 @@ class Forecaster:
             on_step: Called after each evaluation of the network.
         """
         job = self._job
-        recipe = job.recipe(
+        recipe = Recipe(
             "forecast-blanket",
+            1,
             {
                 "start": str(job.request.time),
                 "members": [members.start, members.stop],
@@ -241,8 +243,9 @@ class Forecaster:
             batches: For every batch of members, its blankets in order.
         """
         job, selection = self._job, self._job.selection
-        recipe = job.recipe(
+        recipe = Recipe(
             "forecast",
+            2,
             {"lead_states": job.plan.lead_states, "selection": selection.hashed()},
             {
                 f"members{i}-blanket{j}": a.key
@@ -268,8 +271,8 @@ class Forecaster:
     def _decode_member(self, latents: Tensor, leads: range) -> np.ndarray:
         standard = self._model.decode(latents.to(self._job.device)).cpu().numpy()
         times = self._job.times(leads).values
-        states = self._model.normalisation.restore(standard, times)
-        return self._job.selection.of_states(states.astype(np.float32))
+        states = self._model.normalisation.restore(standard, times).astype(np.float32)
+        return self._job.selection.of_states(self._job.selection.schema.bound(states))
 
     def _attributes(self) -> dict[str, str]:
         source = xr.open_zarr(self._job.source.url, chunks=None, consolidated=False)

@@ -15,7 +15,7 @@ import xarray as xr
 
 from appa_core.config.requests import ForecastRequest
 from appa_core.errors import InputError
-from appa_core.io.store import MANIFEST, Artifact, ArtifactStore, write_atomically
+from appa_core.io.store import MANIFEST, Artifact, ArtifactStore, Recipe, write_atomically
 from appa_core.report.content import FieldBlock, ForecastReport
 from appa_core.report.page import render_forecast_report
 from appa_core.schema import Channel
@@ -40,7 +40,7 @@ def write_report(
     recompute: bool = False,
 ) -> Artifact:
     """Write `report.html`, a self-contained page."""
-    recipe = job.recipe("report", {}, {"forecast": forecast.key, "scores": scores.key})
+    recipe = Recipe("report", 1, {}, {"forecast": forecast.key, "scores": scores.key})
 
     def build(folder: Path) -> Mapping[str, Any]:
         with scores.verify().local() as data:

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from appa_core.io.datasets import StateArchive
-from appa_core.io.store import Artifact, ArtifactStore
+from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.metrics.ensemble import EnsembleStatistics, FieldStatistics
 from appa_core.steps.forecast import FORECAST, ForecastJob
 from appa_core.steps.models import cached_model
@@ -138,8 +138,9 @@ def score_forecast(
 ) -> Artifact:
     """Write `scores.csv`: one row per variable, level and lead whose truth is known."""
     leads = verified_leads(job)
-    recipe = job.recipe(
+    recipe = Recipe(
         "scores",
+        1,
         {"verified_leads": len(leads)},
         {"forecast": forecast.key, "states": job.source.fingerprint},
     )

@@ -26,6 +26,7 @@ def call(tiny_world, **changes):
         ({"start": "2012-13-01"}, "is no date"),
         ({"start": "2030-01-01"}, "the data hold 2012-02-01T00:00 to 2012-02-19T18:00 UTC"),
         ({"start": "2012-02-10T05"}, "every 6 h"),
+        ({"start": "2012-02-01"}, "needs the 2 states up to that time"),
         ({"lead_hours": 7}, "positive multiple of the model's step, 6 h"),
         ({"lead_hours": 0}, "positive multiple"),
         ({"members": 0}, "at least 1 member, got 0"),

@@ -48,6 +48,7 @@ def test_writes_a_complete_forecast(run):
     assert data["lead_time"].values[-1] == np.timedelta64(48, "h")
     assert all(np.isfinite(data[v].values).all() for v in data.data_vars)
     assert data.attrs["source"].startswith("Simulated")
+    assert float(data["specific_humidity"].min()) >= 0
     scores = pd.read_csv(result.output / "scores.csv")
     assert len(scores) == 35 * 8
     assert (scores[["rmse", "crps", "rmse_persistence", "rmse_climatology"]] > 0).all().all()

@@ -60,6 +60,16 @@ def test_data_that_do_not_fit_are_explained(change, message):
         SCHEMA.stack(change(dataset()))
 
 
+def test_what_cannot_be_negative_is_raised_to_zero():
+    schema = StateSchema.build(["total_precipitation_6hr"], ["temperature"], [500], GRID, 6)
+    states = np.full((2, 2, 4, 8), -1.0, np.float32)
+    bounded = schema.bound(states)
+    assert (bounded[:, 0] == 0).all()
+    assert (bounded[:, 1] == -1).all()
+    assert (states == -1).all()
+    assert bounded.dtype == np.float32
+
+
 def test_unknown_names_are_explained():
     with pytest.raises(InputError, match="unknown variable 'wind'"):
         Channel("wind")
