@@ -115,7 +115,7 @@
       const value = Palette.number(values[row * Data.columns + column]);
       let text = `${site ? `${siteText(site)}:` : "◎"} ${value} ${units}`;
       if (!site && (panel.id === "error" || panel.id === "spread")) {
-        text += ` · global RMS ${Palette.number(Data.rootMeanSquare(values))} ${units}`;
+        text += ` · area RMS ${Palette.number(Data.rootMeanSquare(values))} ${units}`;
       }
       panel.readout.textContent = text;
     }

@@ -78,12 +78,13 @@ def _content(
             )
         )
     step = job.preset.state.step_hours
+    extent = "Global" if job.request.region is None else "Regional"
     rows = [
         {str(k): None if pd.isna(v) else v for k, v in row.items()}
         for row in table.to_dict("records")
     ]
     return ForecastReport(
-        title=f"Global ensemble forecast from {job.request.time:%Y-%m-%d %H:%M} UTC",
+        title=f"{extent} ensemble forecast from {job.request.time:%Y-%m-%d %H:%M} UTC",
         simulated_notice=source if source.startswith("Simulated") else "",
         init_time=job.request.time.to_pydatetime(),
         lead_hours=[(t + 1) * step for t in range(ensemble.shape[1])],
