@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from appa_core.steps.training import WEIGHTS, TrainingJob, run_training
 from appa_core.training import initialised
 
 _BLOCK = 400
+_HELD_OUT_EVERY = 20
 _INITIAL_DRAW = 1 << 20  # stream of random numbers that no iteration uses
 
 
@@ -55,6 +58,61 @@ def loss_weights(preset: Preset) -> tuple[Tensor, Tensor]:
     return channels, channels[:, None, None] * area[:, None]
 
 
+@dataclass(frozen=True)
+class _Lesson:
+    """What the autoencoder of a preset is trained on; data are read when first needed."""
+
+    preset: Preset
+    chunks: Sequence[Artifact]
+    statistics: Artifact
+    seed: int
+
+    @cached_property
+    def training(self) -> Tensor:
+        split = self.preset.split
+        return self._states(split.train_start, split.validation_start)
+
+    @cached_property
+    def held_out(self) -> Tensor:
+        split = self.preset.split
+        return self._states(split.validation_start, split.test_start)[::_HELD_OUT_EVERY].float()
+
+    @cached_property
+    def objective(self) -> ReconstructionObjective:
+        config = self.preset.autoencoder
+        return ReconstructionObjective(
+            load=lambda index: self.training[index].float(),
+            count=len(self.training),
+            batch=config.training.batch,
+            weights=loss_weights(self.preset)[1],
+            latent_noise=config.latent_noise,
+            seed=self.seed,
+        )
+
+    def network(self) -> nn.Module:
+        """The autoencoder before its first iteration: principal components, nothing else."""
+        generator = generator_for(self.seed, _INITIAL_DRAW)
+        shape = autoencoder_shape(self.preset)
+        model = initialised(lambda: Autoencoder(shape), generator)
+        order = torch.randperm(len(self.training), generator=generator)
+        picks = order[: self.preset.autoencoder.initial_states]
+        model.initialise_from(self.training[picks].float(), loss_weights(self.preset)[0])
+        return model
+
+    def loss(self, model: nn.Module, iteration: int) -> Tensor:
+        return self.objective.loss(model, iteration)
+
+    def validate(self, model: nn.Module) -> Mapping[str, float]:
+        """Area-weighted RMSE over channels, in standard deviations."""
+        squares = torch.cat([(model(x) - x).square() for x in torch.split(self.held_out, 50)])
+        area = torch.from_numpy(self.preset.state.build().grid.area_weights).float()
+        rmse = (squares.mean(dim=(0, 3)) * area).mean(dim=1).sqrt()
+        return {"mean_rmse": rmse.mean().item(), "worst_rmse": rmse.max().item()}
+
+    def _states(self, start: Any, end: Any) -> Tensor:
+        return load_standardised(self.preset, self.chunks, self.statistics, start, end)[0]
+
+
 def train_autoencoder(
     store: ArtifactStore,
     preset: Preset,
@@ -75,7 +133,6 @@ def train_autoencoder(
         An artifact with `weights.safetensors`.
     """
     config = preset.autoencoder
-    split = preset.split
     recipe = Recipe(
         step="train-autoencoder",
         version=1,
@@ -83,53 +140,14 @@ def train_autoencoder(
         parents={"statistics": statistics.key},
         seed=seed,
     )
-    cache: dict[str, Tensor] = {}
-
-    def states(name: str, start: Any, end: Any) -> Tensor:
-        if name not in cache:
-            cache[name], _ = load_standardised(preset, chunks, statistics, start, end)
-        return cache[name]
-
-    def training() -> Tensor:
-        return states("training", split.train_start, split.validation_start)
-
-    channels, weights = loss_weights(preset)
-
-    def network() -> nn.Module:
-        generator = generator_for(seed, _INITIAL_DRAW)
-        model = initialised(lambda: Autoencoder(autoencoder_shape(preset)), generator)
-        picks = torch.randperm(len(training()), generator=generator)[: config.initial_states]
-        model.initialise_from(training()[picks].float(), channels)
-        return model
-
-    def loss(model: nn.Module, iteration: int) -> Tensor:
-        objective = ReconstructionObjective(
-            load=lambda index: training()[index].float(),
-            count=len(training()),
-            batch=config.training.batch,
-            weights=weights,
-            latent_noise=config.latent_noise,
-            seed=seed,
-        )
-        return objective.loss(model, iteration)
-
-    def validate(model: nn.Module) -> Mapping[str, float]:
-        held_out = states("validation", split.validation_start, split.test_start)[::20].float()
-        error = torch.cat(
-            [(model(x) - x).square().mean(dim=(0, 3)) for x in torch.split(held_out, 50)]
-        )
-        per_channel = error.reshape(-1, *weights.shape[:2]).mean(0)
-        area = torch.from_numpy(preset.state.build().grid.area_weights).float()
-        rmse = (per_channel * area).mean(dim=1).sqrt()
-        return {"mean_rmse": rmse.mean().item(), "worst_rmse": rmse.max().item()}
-
+    lesson = _Lesson(preset, chunks, statistics, seed)
     job = TrainingJob(
         recipe,
-        network,
-        loss,
+        lesson.network,
+        lesson.loss,
         optimiser_settings(config.training),
         config.training.checkpoint_every,
-        validate,
+        lesson.validate,
     )
     return run_training(store, job)
 
