@@ -54,6 +54,14 @@ def run_command(
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_STATUS)
+    except OSError as error:  # a full disk, a store that went away
+        if arguments.traceback:
+            raise
+        print(
+            f"error: {error}; nothing half-written is kept, the same command continues",
+            file=sys.stderr,
+        )
+        sys.exit(EXIT_STATUS)
     except KeyboardInterrupt:
         print("interrupted; the same command continues where this one stopped", file=sys.stderr)
         sys.exit(130)
