@@ -1,8 +1,10 @@
-"""How a forecast is laid out in blankets: pure integer arithmetic."""
+"""How trajectories are laid out in blankets: pure integer arithmetic."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -41,3 +43,60 @@ class ForecastPlan:
         """Leads of all states of a blanket; those that are given first, from 1 - known."""
         first = self.first_lead(blanket) - self.known_states
         return range(first, first + self.blanket_states)
+
+
+@dataclass(frozen=True)
+class FoldPlan:
+    """A trajectory of L states as overlapping blankets of K, and who owns which state.
+
+    Blankets start every `stride` states; the last one is moved back so that it ends with the
+    trajectory.
+
+    Args:
+        length: L, at least K.
+        blanket_states: K.
+        stride: States from one blanket to the next, 1 to K.
+        fold: `symmetrical`: a state belongs to the blanket in which it lies more centrally;
+            `causal`: to the first blanket that holds it, so that it sees the most past;
+            `average`: to all blankets that hold it, in equal shares.
+    """
+
+    length: int
+    blanket_states: int
+    stride: int
+    fold: Literal["symmetrical", "causal", "average"] = "symmetrical"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.stride <= self.blanket_states <= self.length:
+            raise ValueError(f"expected 0 < stride <= blanket_states <= length, got {self}")
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """First state of every blanket."""
+        last = self.length - self.blanket_states
+        return (*range(0, last, self.stride), last)
+
+    @cached_property
+    def weights(self) -> tuple[tuple[float, ...], ...]:
+        """Share of every blanket (rows) in each of its own K states; each state's sum is 1."""
+        if self.fold == "average":
+            holders = [0] * self.length
+            for start in self.starts:
+                for state in range(start, start + self.blanket_states):
+                    holders[state] += 1
+            return tuple(
+                tuple(1 / n for n in holders[start : start + self.blanket_states])
+                for start in self.starts
+            )
+        bounds = [0, *(self._boundary(i) for i in range(1, len(self.starts))), self.length]
+        return tuple(
+            tuple(
+                float(bounds[i] <= start + k < bounds[i + 1]) for k in range(self.blanket_states)
+            )
+            for i, start in enumerate(self.starts)
+        )
+
+    def _boundary(self, blanket: int) -> int:
+        """First state that a blanket owns against the one before."""
+        start, end = self.starts[blanket], self.starts[blanket - 1] + self.blanket_states
+        return end if self.fold == "causal" else (start + end) // 2

@@ -26,6 +26,10 @@ class Condition:
     mask: Tensor
     context: Tensor
 
+    def rows(self, index: Tensor) -> Condition:
+        """The condition of some rows of the batch."""
+        return Condition(self.known[index], self.mask[index], self.context[index])
+
 
 class Denoiser:
     """E[x | x_t] for data of unit variance, with the preconditioning of Karras et al. 2022.

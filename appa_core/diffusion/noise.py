@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
+#: Draw number (0 is the start of the reverse process) -> unit normal noise for every row.
+NoiseSource = Callable[[int], Tensor]
+
 
 def generator_for(*identity: int) -> torch.Generator:
-    """A CPU generator seeded by non-negative integers, such as (seed, member, state)."""
+    """A CPU generator seeded by non-negative integers, such as (seed, member, state).
+
+    Torch's generator has 32 bits of seed: among some ten thousand streams two may be alike.
+    """
     state = np.random.SeedSequence(identity).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
 
@@ -36,3 +47,107 @@ def blanket_noise(
         for m in members
     ]
     return torch.stack(rows).to(device)
+
+
+@dataclass(frozen=True)
+class KeyedNoise:
+    """Noise of trajectories as a function of (seed, member, state, draw).
+
+    Streams are told apart by 128 bits, so that no two of a long run are alike by chance.
+
+    Args:
+        seed: Seed of the run.
+        members: Member of every row.
+        states: First state of every row: a non-negative position in time, so that trajectories
+            that overlap in time share their noise.
+        length: States of a trajectory.
+        shape: Shape of one state.
+        device: Where the noise is needed.
+        purpose: Tells streams of one run apart.
+    """
+
+    seed: int
+    members: Sequence[int]
+    states: Sequence[int]
+    length: int
+    shape: tuple[int, ...]
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    purpose: int = 0
+
+    def __call__(self, draw: int) -> Tensor:
+        """(rows, length, *shape) unit normal noise."""
+        rows = np.empty((len(self.members), self.length, math.prod(self.shape)), np.float32)
+        for row, (member, first) in enumerate(zip(self.members, self.states, strict=True)):
+            for i in range(self.length):
+                identity = (self.seed, member, first + i, draw, self.purpose)
+                stream = np.random.Generator(np.random.Philox(np.random.SeedSequence(identity)))
+                stream.standard_normal(dtype=np.float32, out=rows[row, i])
+        whole = torch.from_numpy(rows).reshape(*rows.shape[:2], *self.shape)
+        return whole.to(self.device, self.dtype)
+
+    def rows(self, index: Sequence[int]) -> KeyedNoise:
+        """The noise of some rows."""
+        return self._with(
+            members=[self.members[i] for i in index], states=[self.states[i] for i in index]
+        )
+
+    def window(self, states: range, purpose: int) -> KeyedNoise:
+        """The noise of another stream for some states of every trajectory."""
+        return self._with(
+            states=[first + states.start for first in self.states],
+            length=len(states),
+            purpose=purpose,
+        )
+
+    def _with(self, **changes: Any) -> KeyedNoise:
+        return KeyedNoise(**{**vars(self), **changes})
+
+
+@dataclass(frozen=True)
+class PooledNoise:
+    """Noise of many small rows from few generators: the first `count` of a row of draws.
+
+    A row's noise depends on (seed, row, draw) alone; rows come in pages of fixed size, so that
+    more rows leave those before as they are.
+
+    Args:
+        seed: Seed of the run.
+        index: Which rows.
+        length: States of a trajectory.
+        shape: Shape of one state.
+        dtype: Precision.
+        purpose: Tells streams of one run apart.
+    """
+
+    seed: int
+    index: Tensor
+    length: int
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.float64
+    purpose: int = 0
+    page: int = 4096
+
+    def __call__(self, draw: int) -> Tensor:
+        """(rows, length, *shape) unit normal noise."""
+        pages = torch.div(self.index, self.page, rounding_mode="floor")
+        out = torch.empty(len(self.index), self.length, *self.shape, dtype=self.dtype)
+        for number in sorted(set(pages.tolist())):
+            generator = generator_for(self.seed, number, draw, self.purpose)
+            values = torch.randn(
+                self.page, self.length, *self.shape, dtype=self.dtype, generator=generator
+            )
+            here = pages == number
+            out[here] = values[self.index[here] % self.page]
+        return out
+
+    def rows(self, index: Sequence[int]) -> PooledNoise:
+        """The noise of some rows."""
+        return self._with(index=self.index[torch.as_tensor(index)])
+
+    def window(self, states: range, purpose: int) -> PooledNoise:
+        """The noise of another stream for some states of every trajectory."""
+        return self._with(length=len(states), purpose=purpose * 1_000_003 + states.start + 1)
+
+    def _with(self, **changes: Any) -> PooledNoise:
+        return PooledNoise(**{**vars(self), **changes})

@@ -20,12 +20,13 @@ from appa_core.config.presets import Preset
 from appa_core.config.requests import ForecastRequest
 from appa_core.diffusion.denoiser import Condition, Denoiser
 from appa_core.diffusion.noise import blanket_noise
-from appa_core.diffusion.sampler import sample_multistep
+from appa_core.diffusion.samplers import DpmSolver
 from appa_core.errors import InputError
 from appa_core.io.datasets import StateArchive, write_zarr
 from appa_core.io.forecasts import FieldSelection, forecast_dataset
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.io.tensors import load_tensors, save_tensors
+from appa_core.posterior.watch import Watch
 from appa_core.steps.models import Model, cached_model, model_key, read_model_preset, verify_model
 from appa_core.steps.step import run_step
 from appa_core.steps.train_denoiser import latent_context
@@ -229,10 +230,13 @@ class Forecaster:
             with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
                 return denoiser(x_t, sigma, condition).float()
 
+        labels = [f"member {m}, blanket {blanket + 1}" for m in members]
+        start = torch.cat([empty, noise], dim=1)
         sampling = job.preset.sampling
-        sigmas = schedule(job.preset).steps(sampling.steps)
-        x = sample_multistep(
-            mean, torch.cat([empty, noise], dim=1), sigmas, order=sampling.order, on_step=on_step
+        x = DpmSolver(sampling.order).sample(
+            Watch(mean, labels, on_evaluation=on_step),
+            lambda _: start,
+            schedule(job.preset).steps(sampling.steps),
         )
         return x[:, plan.known_states :]
 

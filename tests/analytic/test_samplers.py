@@ -3,7 +3,7 @@
 import torch
 
 from appa_core.diffusion.noise import blanket_noise
-from appa_core.diffusion.sampler import sample_multistep
+from appa_core.diffusion.samplers import DpmSolver
 from appa_core.diffusion.schedule import RectifiedSchedule
 
 MEAN = torch.tensor([0.5, -2.0, 0.0, 1.0])
@@ -17,7 +17,7 @@ def exact_mean(x_t, sigma):
 
 def draw(steps, order, count=20_000):
     noise = torch.randn(count, 4, generator=torch.Generator().manual_seed(0))
-    return sample_multistep(exact_mean, noise, RectifiedSchedule().steps(steps), order=order)
+    return DpmSolver(order).sample(exact_mean, lambda _: noise, RectifiedSchedule().steps(steps))
 
 
 def test_gaussian_moments_with_many_steps():

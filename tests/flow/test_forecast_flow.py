@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 from prefect.testing.utilities import prefect_test_harness
 
+from appa_core.diffusion.samplers import DpmSolver
 from flows.forecast import forecast
 
 
@@ -77,7 +78,7 @@ def test_the_second_run_computes_nothing(run, monkeypatch):
     def refuse(*_args, **_kwargs):
         raise AssertionError("computed again")
 
-    monkeypatch.setattr("appa_core.steps.forecast.sample_multistep", refuse)
+    monkeypatch.setattr(DpmSolver, "sample", refuse)
     monkeypatch.setattr("appa_core.steps.forecast.forecast_dataset", refuse)
     assert run().digest == first.digest
 
@@ -101,10 +102,8 @@ def test_more_members_leave_the_first_ones_as_they_are(run, tmp_path):
 
 
 def test_an_interrupted_forecast_goes_on_where_it_stopped(run, tmp_path, monkeypatch):
-    from appa_core.steps import forecast as steps
-
     undisturbed = run(store=str(tmp_path / "undisturbed"), output=str(tmp_path / "out2"))
-    real, calls = steps.sample_multistep, []
+    real, calls = DpmSolver.sample, []
 
     def dying(*args, **kwargs):
         calls.append("dying")
@@ -112,7 +111,7 @@ def test_an_interrupted_forecast_goes_on_where_it_stopped(run, tmp_path, monkeyp
             raise KeyboardInterrupt
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(steps, "sample_multistep", dying)
+    monkeypatch.setattr(DpmSolver, "sample", dying)
     with pytest.raises(BaseException):  # noqa: B017, PT011
         run()
     calls.clear()
@@ -121,7 +120,7 @@ def test_an_interrupted_forecast_goes_on_where_it_stopped(run, tmp_path, monkeyp
         calls.append("counted")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(steps, "sample_multistep", counting)
+    monkeypatch.setattr(DpmSolver, "sample", counting)
     assert run().digest == undisturbed.digest
     assert len(calls) == 1  # of two blankets, the first was kept
 

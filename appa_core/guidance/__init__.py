@@ -1,0 +1,1 @@
+"""Conditioning on observations, for tensors of any meaning."""

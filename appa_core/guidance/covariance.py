@@ -1,0 +1,236 @@
+"""Covariances of observation errors, without their dense matrices where they have structure.
+
+Every covariance acts on vectors (B, M), where its own leading axis is 1 (shared by all rows) or
+B. With a factor L such that Sigma = L L^T it whitens errors: L^-1 e has unit covariance.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from appa_core.errors import DataError
+
+
+class Covariance(ABC):
+    """Sigma = L L^T, symmetric and positive definite."""
+
+    @abstractmethod
+    def apply(self, v: Tensor) -> Tensor:
+        """Sigma v, (B, M) to (B, M)."""
+
+    @abstractmethod
+    def colour(self, v: Tensor) -> Tensor:
+        """L v: unit noise to errors."""
+
+    @abstractmethod
+    def whiten(self, v: Tensor) -> Tensor:
+        """L^-1 v: errors to unit noise."""
+
+    @abstractmethod
+    def whiten_transposed(self, v: Tensor) -> Tensor:
+        """L^-T v."""
+
+    @abstractmethod
+    def variance(self, like: Tensor) -> Tensor:
+        """Diagonal of Sigma, as broadcast to `like` (B, M)."""
+
+    @abstractmethod
+    def rows(self, index: Tensor) -> Covariance:
+        """The covariance of some rows of a batch."""
+
+    def solve(self, v: Tensor) -> Tensor:
+        """Sigma^-1 v."""
+        return self.whiten_transposed(self.whiten(v))
+
+
+@dataclass(frozen=True)
+class DiagonalCovariance(Covariance):
+    """Independent errors.
+
+    Args:
+        variances: (M,), (1, M) or (B, M), positive; a scalar tensor serves all observations.
+    """
+
+    variances: Tensor
+
+    def __post_init__(self) -> None:
+        _require_positive(self.variances, "variances")
+
+    @property
+    def _std(self) -> Tensor:
+        return self.variances.sqrt()
+
+    def apply(self, v: Tensor) -> Tensor:
+        """Sigma v."""
+        return self.variances * v
+
+    def colour(self, v: Tensor) -> Tensor:
+        """L v."""
+        return self._std * v
+
+    def whiten(self, v: Tensor) -> Tensor:
+        """L^-1 v."""
+        return v / self._std
+
+    def whiten_transposed(self, v: Tensor) -> Tensor:
+        """L^-T v."""
+        return v / self._std
+
+    def variance(self, like: Tensor) -> Tensor:
+        """Diagonal."""
+        return self.variances.expand_as(like)
+
+    def rows(self, index: Tensor) -> DiagonalCovariance:
+        """Some rows."""
+        return DiagonalCovariance(_pick(self.variances, index, 1))
+
+
+def scalar_covariance(variance: float, like: Tensor) -> DiagonalCovariance:
+    """Independent errors of one variance, in the precision of `like`."""
+    return DiagonalCovariance(torch.tensor(variance, dtype=like.dtype, device=like.device))
+
+
+@dataclass(frozen=True)
+class LowRankCovariance(Covariance):
+    """diag(d) + V V^T: independent errors plus a few that many observations share.
+
+    L = D^(1/2) (I + U (sqrt(1 + lambda) - 1) U^T), with U, lambda the eigenpairs of
+    D^(-1/2) V V^T D^(-1/2).
+
+    Args:
+        diagonal: (M,) or (B, M), positive.
+        factors: V, (M, R) or (B, M, R).
+    """
+
+    diagonal: Tensor
+    factors: Tensor
+
+    def __post_init__(self) -> None:
+        _require_positive(self.diagonal, "the diagonal")
+        if self.factors.shape[:-1] != self.diagonal.shape:
+            raise DataError(
+                f"factors of a covariance have shape (..., M, rank) over a diagonal (..., M); "
+                f"these are {tuple(self.factors.shape)} over {tuple(self.diagonal.shape)}"
+            )
+
+    def _modes(self) -> tuple[Tensor, Tensor]:
+        scaled = self.factors / self.diagonal.sqrt()[..., None]
+        u, s, _ = torch.linalg.svd(scaled, full_matrices=False)
+        return u, s**2
+
+    def _scale_modes(self, v: Tensor, gain: Tensor, u: Tensor) -> Tensor:
+        inner = torch.einsum("...mr,...m->...r", u, v)
+        return v + torch.einsum("...mr,...r->...m", u, (gain - 1) * inner)
+
+    def apply(self, v: Tensor) -> Tensor:
+        """Sigma v."""
+        inner = torch.einsum("...mr,...m->...r", self.factors, v)
+        return self.diagonal * v + torch.einsum("...mr,...r->...m", self.factors, inner)
+
+    def colour(self, v: Tensor) -> Tensor:
+        """L v."""
+        u, lam = self._modes()
+        return self.diagonal.sqrt() * self._scale_modes(v, (1 + lam).sqrt(), u)
+
+    def whiten(self, v: Tensor) -> Tensor:
+        """L^-1 v."""
+        u, lam = self._modes()
+        return self._scale_modes(v / self.diagonal.sqrt(), (1 + lam).rsqrt(), u)
+
+    def whiten_transposed(self, v: Tensor) -> Tensor:
+        """L^-T v."""
+        u, lam = self._modes()
+        return self._scale_modes(v, (1 + lam).rsqrt(), u) / self.diagonal.sqrt()
+
+    def variance(self, like: Tensor) -> Tensor:
+        """Diagonal."""
+        return (self.diagonal + self.factors.square().sum(-1)).expand_as(like)
+
+    def rows(self, index: Tensor) -> LowRankCovariance:
+        """Some rows."""
+        return LowRankCovariance(_pick(self.diagonal, index, 1), _pick(self.factors, index, 2))
+
+
+@dataclass(frozen=True)
+class BlockCovariance(Covariance):
+    """Dense blocks along the diagonal, such as soundings with correlated levels.
+
+    Args:
+        blocks: In the order of the observations, each (m, m) or (B, m, m).
+    """
+
+    blocks: Sequence[Tensor]
+
+    def __post_init__(self) -> None:
+        for i, block in enumerate(self.blocks):
+            if block.shape[-1] != block.shape[-2] or not torch.allclose(block, block.mT):
+                raise DataError(f"block {i} of a covariance is not symmetric: {block.shape}")
+            if torch.linalg.cholesky_ex(block)[1].any():
+                raise DataError(f"block {i} of a covariance is not positive definite")
+
+    def _each(self, v: Tensor, kind: str) -> Tensor:
+        sizes = [block.shape[-1] for block in self.blocks]
+        if sum(sizes) != v.shape[-1]:
+            raise DataError(f"blocks cover {sum(sizes)} observations of {v.shape[-1]}")
+        parts = []
+        for block, part in zip(self.blocks, torch.split(v, sizes, dim=-1), strict=True):
+            column = part[..., None]
+            if kind == "apply":
+                out = block @ column
+            else:
+                factor = torch.linalg.cholesky(block)
+                out = _FACTOR[kind](factor, column)
+            parts.append(out[..., 0])
+        return torch.cat(parts, dim=-1)
+
+    def apply(self, v: Tensor) -> Tensor:
+        """Sigma v."""
+        return self._each(v, "apply")
+
+    def colour(self, v: Tensor) -> Tensor:
+        """L v."""
+        return self._each(v, "colour")
+
+    def whiten(self, v: Tensor) -> Tensor:
+        """L^-1 v."""
+        return self._each(v, "whiten")
+
+    def whiten_transposed(self, v: Tensor) -> Tensor:
+        """L^-T v."""
+        return self._each(v, "whiten_transposed")
+
+    def variance(self, like: Tensor) -> Tensor:
+        """Diagonal."""
+        diagonals = [block.diagonal(dim1=-2, dim2=-1) for block in self.blocks]
+        lead = like.shape[:-1]
+        return torch.cat([d.expand(*lead, d.shape[-1]) for d in diagonals], dim=-1)
+
+    def rows(self, index: Tensor) -> BlockCovariance:
+        """Some rows."""
+        return BlockCovariance([_pick(block, index, 2) for block in self.blocks])
+
+
+_FACTOR = {
+    "colour": lambda factor, v: factor @ v,
+    "whiten": lambda factor, v: torch.linalg.solve_triangular(factor, v, upper=False),
+    "whiten_transposed": lambda factor, v: torch.linalg.solve_triangular(factor.mT, v, upper=True),
+}
+
+
+def _pick(values: Tensor, index: Tensor, core: int) -> Tensor:
+    """Rows of a tensor whose last `core` axes are one row, if it has an axis of rows."""
+    if values.ndim <= core or values.shape[0] == 1:
+        return values
+    return values[index]
+
+
+def _require_positive(values: Tensor, what: str) -> None:
+    if not (values > 0).all():
+        raise DataError(
+            f"{what} of observation errors must be positive; the least is {values.min().item():g}"
+        )

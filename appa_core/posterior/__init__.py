@@ -1,0 +1,1 @@
+"""Drawing trajectories given observations: one task, many methods."""

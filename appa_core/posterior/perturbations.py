@@ -1,0 +1,33 @@
+"""Unit normal controls and errors of each row, from the row's own noise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from appa_core.posterior.task import PosteriorTask
+
+
+def _values(task: PosteriorTask, states: int, width: int, purpose: int) -> Tensor:
+    """(B, states, at least `width`) unit normal values."""
+    stream = task.noise.window(range(task.length), purpose)
+    draws = [stream(0)[:, :states].reshape(len(task), states, -1)] if width else []
+    while sum(d.shape[2] for d in draws) < width:
+        draws.append(stream(len(draws))[:, :states].reshape(len(task), states, -1))
+    return torch.cat(draws, dim=2)
+
+
+def unit_controls(task: PosteriorTask, shape: tuple[int, ...], purpose: int) -> Tensor:
+    """Controls (B, L, width) for a shape (L, width)."""
+    states, width = shape
+    return _values(task, states, width, purpose)[:, :, :width]
+
+
+def unit_errors(task: PosteriorTask, like: Tensor, purpose: int) -> Tensor:
+    """Errors (B, M) of unit variance, zero where a row has no observation."""
+    width = like.shape[1]
+    if not width:
+        return like
+    values = _values(task, task.length, -(-width // task.length), purpose)
+    errors = values.flatten(1)[:, :width].to(like)
+    return errors if task.observation.used is None else errors * task.observation.used

@@ -1,0 +1,150 @@
+"""One stretch of a trajectory, given the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from appa_core.diffusion.denoiser import Condition
+from appa_core.guidance.observation import Observation
+from appa_core.posterior.task import PosteriorTask
+
+
+@dataclass(frozen=True)
+class Window:
+    """States `first` .. `first` + K - 1, some of which are given.
+
+    Args:
+        first: First state.
+        given: Positions within the window that are given, as they are in the trajectory.
+    """
+
+    first: int
+    given: tuple[int, ...]
+
+
+def chain_windows(length: int, blanket: int, known: int) -> list[Window]:
+    """Blankets one after the other, each given the last `known` states before its own."""
+    windows = [Window(0, ())]
+    drawn = blanket
+    while drawn < length:
+        first = min(drawn - known, length - blanket)
+        windows.append(Window(first, tuple(range(drawn - first))))
+        drawn = first + blanket
+    return windows
+
+
+def reversed_windows(length: int, windows: list[Window], blanket: int) -> list[Window]:
+    """The same windows, backwards in time."""
+    return [
+        Window(length - blanket - w.first, tuple(sorted(blanket - 1 - g for g in w.given)))
+        for w in windows
+    ]
+
+
+def sweep_windows(length: int, blanket: int, known: int, shift: int) -> list[Window]:
+    """Blankets given `known` states at either side, whose insides cover the trajectory.
+
+    Args:
+        length: L.
+        blanket: K.
+        known: Given states at each side that has neighbours.
+        shift: Moves the windows, so that states at the rim of one sweep lie inside in the next.
+    """
+    step = blanket - 2 * known
+    firsts = {0, length - blanket}
+    firsts |= {f for f in range(shift % step - known, length, step) if 0 <= f <= length - blanket}
+    ordered = sorted(firsts)
+    for a, b in pairwise(ordered):  # insides must meet
+        firsts |= set(range(a + step, b, step))
+    windows = []
+    for first in sorted(firsts):
+        left = range(known) if first > 0 else range(0)
+        right = range(blanket - known, blanket) if first + blanket < length else range(0)
+        windows.append(Window(first, (*left, *right)))
+    return windows
+
+
+def window_task(
+    task: PosteriorTask, window: Window, x: Tensor, drawn: Tensor, purpose: int
+) -> PosteriorTask:
+    """The task of drawing a window.
+
+    Args:
+        task: Of the whole trajectory.
+        window: Which states.
+        x: Trajectories so far, (B, L, *S).
+        drawn: Whether each state has a value, (L,); observations of others wait.
+        purpose: Number of the stream of noise.
+    """
+    k = task.blanket_states
+    states = range(window.first, window.first + k)
+    here = slice(states.start, states.stop)
+    mask = task.condition.mask[:, here].clone()
+    mask[:, list(window.given)] = 1
+    known = torch.where(
+        task.condition.mask[:, here] > 0, task.condition.known[:, here], x[:, here]
+    )
+    return replace(
+        task,
+        condition=Condition(known * mask, mask, task.condition.context[:, here]),
+        observation=observation_of(task.observation, window, x, drawn, k),
+        noise=task.noise.window(states, purpose),
+    )
+
+
+def observation_of(
+    observation: Observation, window: Window, x: Tensor, drawn: Tensor, blanket: int
+) -> Observation:
+    """The observations that inform a window, as functions of its states.
+
+    Operators with a method `window(first, stop)` say themselves which observations depend on no
+    other state. For any other operator that is found by probing its derivative, and it is applied
+    to whole trajectories with the window put in.
+    """
+    states = range(window.first, window.first + blanket)
+    own: Any = getattr(observation.A, "window", None)
+    if own is not None:
+        operator, inside = own(states.start, states.stop)
+        inside = inside.expand(max(len(inside), len(observation.y)), -1)
+        return _restricted(observation, operator, inside)
+    if observation.empty:
+        return observation
+    after = drawn.clone()
+    after[states.start : states.stop] = True
+    free = [states.start + i for i in range(blanket) if i not in window.given]
+    inside = _depends(observation, x, free) & ~_depends(
+        observation, x, (~after).nonzero().flatten().tolist()
+    )
+
+    def inserted(part: Tensor) -> Tensor:
+        whole = torch.cat([x[:, : states.start], part, x[:, states.stop :]], dim=1)
+        return observation.A(whole)
+
+    return _restricted(observation, inserted, inside)
+
+
+def _restricted(observation: Observation, operator: Any, inside: Tensor) -> Observation:
+    used = inside.to(observation.y.dtype)
+    if observation.used is not None:
+        used = used * observation.used
+    y = observation.y.expand(len(used), -1)
+    return replace(observation, A=operator, used=used, y=y)
+
+
+def _depends(observation: Observation, x: Tensor, states: list[int]) -> Tensor:
+    """Which observations depend on some states, (B, M).
+
+    Derivatives are probed around two opposite trajectories that have no zeros, since those of a
+    wind speed or of rain vanish at zero and on one side of it.
+    """
+    pattern = torch.sin(1e3 * torch.linspace(1, 2, x.numel(), dtype=x.dtype, device=x.device))
+    around = pattern.reshape(x.shape)
+    probe = torch.zeros_like(x)
+    probe[:, states] = around[:, states].flip(0, 1)
+    found = [observation.linearise(side).jvp(probe) != 0 for side in (around, -around)]
+    return found[0] | found[1]

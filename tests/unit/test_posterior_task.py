@@ -1,0 +1,292 @@
+"""Drawing in batches, finding failures where they happen, and refusing what cannot be drawn."""
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+import torch
+
+from appa_core.diffusion.denoiser import Condition
+from appa_core.diffusion.noise import PooledNoise
+from appa_core.diffusion.samplers import DdimSampler, DpmSolver, HeunSampler, PredictorCorrector
+from appa_core.diffusion.schedule import LogLogitSchedule
+from appa_core.errors import InputError, NumericalError
+from appa_core.guidance.covariance import DiagonalCovariance
+from appa_core.guidance.mmps import Mmps
+from appa_core.guidance.observation import Observation
+from appa_core.posterior.background import Background
+from appa_core.posterior.diffusion import Chain, DiffusionPosterior, Fold, without_observations
+from appa_core.posterior.particles import TwistedParticles
+from appa_core.posterior.smoother import EnsembleSmoother
+from appa_core.posterior.task import PosteriorTask, draw_posterior
+from appa_core.posterior.variational import Variational
+from appa_core.posterior.watch import Watch
+
+ROWS, STATES, BLANKET = 6, 8, 4
+SCHEDULE = LogLogitSchedule(1e-2, 50.0)
+
+
+def normal(*shape, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+def white(x, sigma, condition):
+    """E[x | x_t] of independent states of unit variance."""
+    free = x / (1 + sigma[:, None] ** 2)
+    return torch.where(condition.mask > 0, condition.known, free)
+
+
+def task(rows=ROWS, states=STATES, **changes):
+    zeros = torch.zeros(rows, states, dtype=torch.float64)
+    parts = {
+        "denoiser": white,
+        "blanket_states": BLANKET,
+        "condition": Condition(zeros, zeros, normal(rows, states, seed=1)),
+        "observation": Observation(
+            y=normal(rows, 3, seed=2),
+            A=lambda x: x[:, [0, 1, -1]],
+            cov_y=DiagonalCovariance(torch.full((3,), 0.1, dtype=torch.float64)),
+        ),
+        "noise": PooledNoise(5, torch.arange(rows), states, ()),
+        "group": torch.arange(rows) // 2,
+        "labels": [f"member {i}" for i in range(rows)],
+    }
+    return PosteriorTask(**{**parts, **changes})
+
+
+def diffusion(sampler=None, layout=None, steps=6, **options):
+    sampler, layout = sampler or DpmSolver(2), layout or Fold(2)
+    return DiffusionPosterior(SCHEDULE, sampler, steps, Mmps(), layout, **options)
+
+
+def smoother(sampler=None, **options):
+    return EnsembleSmoother(SCHEDULE, sampler or DpmSolver(2), 4, **options)
+
+
+def background(states=STATES):
+    return Background.estimate(normal(60, states, seed=3), 0)
+
+
+@dataclass
+class Recorder:
+    """A method that draws its noise and keeps what it was asked for."""
+
+    couples_members: bool
+    asked: list = field(default_factory=list)
+
+    def draw(self, part):
+        self.asked.append([int(label.split()[1]) for label in part.labels])
+        return part.noise(0)
+
+
+@pytest.mark.parametrize(("limit", "sizes"), [(None, [6]), (4, [4, 2]), (1, [1] * 6), (9, [6])])
+def test_rows_are_drawn_once_in_order(limit, sizes):
+    method, finished = Recorder(couples_members=False), []
+    whole = task()
+    x = draw_posterior(
+        whole, method, rows_at_once=limit, on_rows=lambda rows, x: finished.append((rows, x))
+    )
+    assert [len(rows) for rows in method.asked] == sizes
+    assert [row for rows in method.asked for row in rows] == list(range(ROWS))
+    assert torch.equal(x, whole.noise(0))
+    assert [list(rows) for rows, _ in finished] == method.asked
+    assert all(torch.equal(part, x[list(rows)]) for rows, part in finished)
+
+
+@pytest.mark.parametrize(
+    "method", [diffusion(), diffusion(DdimSampler(1.0)), diffusion(layout=Chain(1), sweeps=1)]
+)
+def test_batches_do_not_change_what_is_drawn(method):
+    whole = draw_posterior(task(), method)
+    for limit in (1, 4):
+        torch.testing.assert_close(draw_posterior(task(), method, rows_at_once=limit), whole)
+    torch.testing.assert_close(draw_posterior(task(blankets_at_once=2), method), whole)
+
+
+@pytest.mark.parametrize(
+    ("limit", "batches"), [(2, [[0, 1], [2, 3], [4, 5]]), (5, [[0, 1, 2, 3], [4, 5]])]
+)
+def test_coupled_methods_keep_ensembles_whole(limit, batches):
+    method = Recorder(couples_members=True)
+    draw_posterior(task(), method, rows_at_once=limit)
+    assert method.asked == batches
+
+
+def test_coupled_methods_refuse_to_split_an_ensemble():
+    method = Recorder(couples_members=True)
+    with pytest.raises(InputError, match=r"2 members of an ensemble together, .* 1 rows"):
+        draw_posterior(task(), method, rows_at_once=1)
+    mixed = task(group=torch.tensor([0, 1, 0, 1, 2, 2]))
+    with pytest.raises(InputError, match="rows of an ensemble together"):
+        draw_posterior(mixed, method)
+    assert not method.asked
+
+
+def test_ensembles_of_a_smoother_do_not_depend_on_each_other():
+    whole = draw_posterior(task(), smoother())
+    torch.testing.assert_close(draw_posterior(task(), smoother(), rows_at_once=2), whole)
+
+
+def test_results_that_are_not_finite_name_their_row():
+    class Broken(Recorder):
+        def draw(self, part):
+            x = super().draw(part)
+            x[torch.tensor([label == "member 3" for label in part.labels])] = float("nan")
+            return x
+
+    with pytest.raises(NumericalError, match="member 3: the result is not finite"):
+        draw_posterior(task(), Broken(couples_members=False), rows_at_once=2)
+
+
+def test_rows_of_a_task_are_those_of_all_its_parts():
+    whole = task()
+    part = whole.rows([4, 1])
+    assert part.labels == ["member 4", "member 1"]
+    assert part.group.tolist() == [2, 0]
+    assert torch.equal(part.noise(3), whole.noise(3)[[4, 1]])
+    assert torch.equal(part.observation.y, whole.observation.y[[4, 1]])
+    assert torch.equal(part.condition.context, whole.condition.context[[4, 1]])
+    assert part.cost is whole.cost
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": ["one"]}, "6 rows needs as many labels; there are 1"),
+        ({"group": torch.zeros(5)}, "6 rows needs as many groups; there are 5"),
+        (
+            {"condition": Condition(*(torch.zeros(n, 8) for n in (6, 6, 1)))},
+            "6 rows needs as many context; there are 1",
+        ),
+        (
+            {"observation": task(4).observation},
+            "6 rows has observations of 4 rows; expected as many, or one that all share",
+        ),
+    ],
+)
+def test_parts_must_have_as_many_rows(changes, message):
+    with pytest.raises(InputError, match=message):
+        task(**changes)
+
+
+def test_without_observations_the_prior_is_drawn():
+    method, whole = diffusion(), task()
+    prior = draw_posterior(without_observations(whole), method)
+    assert whole.cost.operator_forward == 0
+    empty = replace(
+        whole.observation,
+        y=whole.observation.y[:, :0],
+        A=lambda x: x[:, :0],
+        cov_y=DiagonalCovariance(torch.ones(0)),
+    )
+    assert torch.equal(prior, draw_posterior(replace(whole, observation=empty), method))
+    assert (prior - draw_posterior(whole, method)).abs().max() > 0.1
+
+
+def watched(values, **options):
+    return Watch(lambda x, _: values.expand_as(x), ["here", "there"], **options)
+
+
+FAILURES = [(float("nan"), "is not finite"), (float("inf"), "is not finite"), (-1e6, "diverged")]
+
+
+@pytest.mark.parametrize(("bad", "what"), FAILURES)
+def test_watch_says_where_a_mean_failed(bad, what):
+    values, x = torch.tensor([[1.0], [1.0]]), torch.zeros(2, 3)
+    watch = watched(values)
+    watch(x, torch.tensor([8.0, 9.0]))
+    values[1] = bad
+    with pytest.raises(NumericalError) as caught:
+        watch(x, torch.tensor([4.0, 5.0]))
+    message = str(caught.value)
+    for part in ("there: the guided mean", what, "evaluation 2", "sigma 5", "1 of 2 rows"):
+        assert part in message
+    for remedy in ("more steps", "safeguard", "tweedie_below", "float32", "error variances"):
+        assert remedy in message
+
+
+def test_watch_lets_through_what_is_within_its_limit():
+    seen, values = [], torch.tensor([[90.0], [-110.0]])
+    watch = watched(values, limit=111.0, on_evaluation=lambda: seen.append(1))
+    for _ in range(3):
+        assert torch.equal(watch(torch.zeros(2, 3), torch.ones(2)), values.expand(2, 3))
+    assert len(seen) == watch.evaluations == 3
+
+
+def breaking_at(call, value, row_context):
+    """The denoiser above until a call, when it fails for the row of a context."""
+    calls = []
+
+    def denoiser(x, sigma, condition):
+        calls.append(1)
+        wrong = (condition.context[:, :1] == row_context) & (len(calls) >= call)
+        return torch.where(wrong, value, white(x, sigma, condition))
+
+    return denoiser
+
+
+@pytest.mark.parametrize(("value", "what"), FAILURES)
+def test_failures_are_found_at_the_step_where_they_happen(value, what):
+    seen = []
+    whole = task(states=BLANKET, on_evaluation=lambda: seen.append(1))
+    broken = breaking_at(3, value, whole.condition.context[4, 0])
+    sigma = SCHEDULE.steps(6)[2].item()
+    message = f"member 4: the guided mean {what} at evaluation 3 .sigma {sigma:.3g}, .*1 of 6 rows"
+    with pytest.raises(NumericalError, match=message):
+        draw_posterior(without_observations(replace(whole, denoiser=broken)), diffusion())
+    assert len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        diffusion(),
+        TwistedParticles(SCHEDULE, 4, 3),
+        Variational("4dvar"),
+        smoother(),
+    ],
+)
+def test_evaluations_of_the_operator_are_counted(method):
+    whole = task(states=BLANKET, background=background(BLANKET))
+    draw_posterior(whole, method)
+    assert whole.cost.operator_forward > 0
+
+
+SHORT = task(states=BLANKET - 1)
+GIVEN = task(condition=Condition(*[torch.ones(ROWS, STATES)] * 3), background=background())
+
+
+@pytest.mark.parametrize(
+    ("whole", "method", "message"),
+    [
+        (SHORT, diffusion(), "3 states is shorter than a blanket of 4; extend the period"),
+        (SHORT, diffusion(layout=Chain(1)), "3 states is shorter than a blanket of 4"),
+        (SHORT, smoother(), "3 states is shorter than a blanket of 4"),
+        (task(), diffusion(layout=Chain(0)), "gives 1 to 3 states to each blanket"),
+        (task(), diffusion(layout=Chain(4)), "gives 1 to 3 states to each blanket"),
+        (task(), diffusion(sweeps=1, sweep_known=2), "given 1 to 1 at each side, not 2"),
+        (task(), diffusion(sweeps=1, sweep_known=0), "given 1 to 1 at each side, not 0"),
+        (task(), TwistedParticles(SCHEDULE), "one blanket of 4 states, not 8; use guided"),
+        (task(), Variational(), "need a background covariance"),
+        (task(background=background()), Variational("strong-4dvar"), "needs dynamics"),
+        (GIVEN, Variational(), "not from a mask of known states; observe them instead"),
+        (
+            task(background=background(4)),
+            Variational(),
+            "background is of 4 states and 4dvar .* 8",
+        ),
+        (task(group=torch.tensor([0, 0, 1, 1, 1, 2])), smoother(), "2 or more .* there is 1"),
+        (task(), smoother(DdimSampler(1.0)), "needs a deterministic sampler"),
+        (task(), smoother(PredictorCorrector()), "needs a deterministic sampler"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(whole, method, message):
+    with pytest.raises(InputError, match=message):
+        draw_posterior(whole, method)
+
+
+@pytest.mark.parametrize("sampler", [DdimSampler(), HeunSampler(), DpmSolver(1)], ids=repr)
+def test_a_smoother_takes_any_deterministic_sampler(sampler):
+    x = draw_posterior(task(), smoother(sampler))
+    prior = draw_posterior(without_observations(task()), smoother(sampler))
+    assert (x - prior).abs().max() > 1e-3
