@@ -1,4 +1,4 @@
-"""Laws of all noise schedules; `test_schedule.py` has numbers of the rectified one."""
+"""Laws of all noise schedules."""
 
 import math
 
@@ -29,6 +29,11 @@ def test_limits(make, limits):
     assert sigma[-1].item() == pytest.approx(
         limits[1], rel=1e-3 if make is CosineSchedule else 1e-9
     )
+
+
+def test_rectified_in_the_middle():
+    sigma = RectifiedSchedule(1e-3, 1e3).sigma(torch.tensor([0.5], dtype=torch.float64))
+    assert sigma.item() == pytest.approx((0.5 + 0.5e-3) / (0.5 * (1e-3 - 1) + 1))
 
 
 @pytest.mark.parametrize("limits", [(1e-3, 1e3), (1e-4, 100.0)])
