@@ -40,6 +40,20 @@ from appa_core.steps.models import Model, load_model
 from benchmarks.skill import HEADLINE
 from tasks.catalog import model_folder, state_source
 
+PAGE = """\
+# Cost of a reanalysis
+
+Made by `{command}`.
+
+{setting}
+
+CRPS (fair) and RMSE of the ensemble mean are means over all cells and times, in standard
+deviations of the weather, CRPS also over all channels; the change of CRPS is paired by date.
+TFLOP are a date's, all members; `cost ratio` is that of denoiser and decoder together. `reference`
+is the published setting, which draws one member at a time; all others draw theirs as one batch.
+
+{table}
+"""
 DATES = ("2023-12-20", "2024-01-01", "2024-01-13", "2024-01-25")
 HOURS = 72
 
@@ -239,13 +253,13 @@ def main() -> None:
             runs[name].append(experiment.run(name, date))
             sys.stderr.write(f"{date} {name}: CRPS {runs[name][-1].crps.mean():.4f}\n")
     baseline = arguments.baseline or arguments.methods[0]
-    text = (
-        f"{HOURS} h, {plan.station_share:.0%} of cells as stations, {plan.orbiters} orbiter; "
-        f"{len(arguments.dates)} dates ({', '.join(arguments.dates)}), {arguments.members} "
-        f"members; model {arguments.model} {model.key}; torch {torch.__version__}, "
-        f"{torch.get_num_threads()} threads\n\n"
-        + table(runs, arguments.members, experiment.headline(), baseline)
-        + "\n"
+    text = PAGE.format(
+        command=f"python -m benchmarks.reanalysis --methods {' '.join(arguments.methods)}",
+        setting=f"{HOURS} h, {plan.station_share:.0%} of cells as stations, {plan.orbiters} "
+        f"orbiter; {len(arguments.dates)} dates ({', '.join(arguments.dates)}), "
+        f"{arguments.members} members; model {arguments.model} {model.key}; "
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads.",
+        table=table(runs, arguments.members, experiment.headline(), baseline),
     )
     sys.stdout.write(text)
     if arguments.output:

@@ -6,15 +6,12 @@ scientific: it is hashed into artifact keys.
 
 from __future__ import annotations
 
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
+from appa_core.config.named import load_named, shipped_names
 from appa_core.config.presets import Positive, Share, Strict
-from appa_core.errors import InputError
 
 Level = Annotated[float, Field(gt=0)]
 
@@ -202,32 +199,9 @@ _ADAPTER: TypeAdapter[MethodConfig] = TypeAdapter(MethodConfig)
 
 def method_names() -> list[str]:
     """Names of the methods that come with the project."""
-    folder = files("appa_core.config") / "methods"
-    return sorted(Path(p.name).stem for p in folder.iterdir() if p.name.endswith(".yaml"))
+    return shipped_names("methods")
 
 
 def load_method(name_or_path: str) -> MethodConfig:
-    """A method by its name, or from a YAML file.
-
-    Raises:
-        InputError: No such method, or one that does not validate; the message says why.
-    """
-    path = Path(name_or_path)
-    if name_or_path in method_names():
-        text = (files("appa_core.config") / "methods" / f"{name_or_path}.yaml").read_text("utf-8")
-    elif path.suffix in {".yaml", ".yml"} and path.is_file():
-        text = path.read_text("utf-8")
-    else:
-        raise InputError(
-            f"unknown method {name_or_path!r}; methods are: {', '.join(method_names())}, "
-            "or give the path of a YAML file"
-        )
-    try:
-        return _ADAPTER.validate_python(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise InputError(f"method {name_or_path} is no valid YAML: {error}") from error
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'method'}: {e['msg']}" for e in error.errors()
-        )
-        raise InputError(f"method {name_or_path} is not valid: {problems}") from error
+    """A method by its name, or from a YAML file; see `load_named`."""
+    return load_named("method", name_or_path, _ADAPTER)

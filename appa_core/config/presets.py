@@ -7,14 +7,11 @@ Runtime settings (device, workers, where the store is) are never part of a prese
 from __future__ import annotations
 
 from datetime import date
-from importlib.resources import files
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
-from appa_core.errors import InputError
+from appa_core.config.named import load_named, parse_named, shipped_names
 from appa_core.schema import Grid, StateSchema
 
 Positive = Annotated[int, Field(gt=0)]
@@ -184,44 +181,19 @@ class Preset(Strict):
         return self
 
 
+_ADAPTER = TypeAdapter(Preset)
+
+
 def preset_names() -> list[str]:
     """Names of the presets that come with the project."""
-    folder = files("appa_core.config") / "presets"
-    return sorted(Path(p.name).stem for p in folder.iterdir() if p.name.endswith(".yaml"))
+    return shipped_names("presets")
 
 
 def load_preset(name_or_path: str) -> Preset:
-    """A preset by its name, or from a YAML file.
-
-    Raises:
-        InputError: No such preset, or one that does not validate; the message says why.
-    """
-    path = Path(name_or_path)
-    if name_or_path in preset_names():
-        text = (files("appa_core.config") / "presets" / f"{name_or_path}.yaml").read_text("utf-8")
-    elif path.suffix in {".yaml", ".yml"} and path.is_file():
-        text = path.read_text("utf-8")
-    else:
-        raise InputError(
-            f"unknown preset {name_or_path!r}; presets are: {', '.join(preset_names())}, "
-            "or give the path of a YAML file"
-        )
-    return parse_preset(text, source=name_or_path)
+    """A preset by its name, or from a YAML file; see `load_named`."""
+    return load_named("preset", name_or_path, _ADAPTER)
 
 
 def parse_preset(text: str, *, source: str) -> Preset:
-    """A preset from YAML text.
-
-    Raises:
-        InputError: The text is no YAML or does not validate.
-    """
-    try:
-        return Preset.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise InputError(f"preset {source} is no valid YAML: {error}") from error
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc']) or 'preset'}: {e['msg']}"
-            for e in error.errors()
-        )
-        raise InputError(f"preset {source} is not valid: {problems}") from error
+    """A preset from YAML text; see `parse_named`."""
+    return parse_named("preset", text, _ADAPTER, source=source)
