@@ -21,7 +21,8 @@ class PointOperator:
 
     Args:
         decode: Latents to states.
-        state: State of each observation within the trajectory, (1 or B, M).
+        state: State of each observation within the trajectory, (1 or B, M); negative where a row
+            has fewer than M.
         cell: Its position in a flattened state (C, H, W), (1 or B, M).
         states: Which states the trajectory holds, of those that `state` counts.
         encode: States to latents, for repainting.
@@ -68,8 +69,8 @@ class PointOperator:
 
     def _positions(self, flat: Tensor, rows: int) -> tuple[Tensor, Tensor]:
         """Which observations lie inside, and where in the flattened observed states."""
-        place = torch.zeros(int(self.state.max()) + 1, dtype=torch.long)
-        place[self._observed] = torch.arange(len(self._observed))
+        place = self.state.new_zeros(int(self.state.max()) + 1)
+        place[self._observed] = torch.arange(len(self._observed), device=place.device)
         inside = self._inside(self.states)
         size = flat.shape[1] // len(self._observed)
         position = torch.where(inside, place[self.state] * size + self.cell, 0)

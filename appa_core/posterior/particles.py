@@ -74,7 +74,7 @@ class TwistedParticles:
         labels = [task.labels[int(r)] for r in rows]
         sigmas = self.schedule.steps(self.steps).tolist()
         x = sigmas[0] * self._noise(task, 0)
-        log_w = torch.zeros(len(task), p, dtype=x.dtype)
+        log_w = x.new_zeros(len(task), p)
         log_psi = torch.zeros_like(log_w)
         for step, (now, following) in enumerate(pairwise(sigmas)):
             level = torch.full((len(x),), now, dtype=x.dtype)

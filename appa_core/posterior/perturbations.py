@@ -8,19 +8,14 @@ from torch import Tensor
 from appa_core.posterior.task import PosteriorTask
 
 
-def _values(task: PosteriorTask, states: int, width: int, purpose: int) -> Tensor:
-    """(B, states, at least `width`) unit normal values."""
-    stream = task.noise.window(range(task.length), purpose)
-    draws = [stream(0)[:, :states].reshape(len(task), states, -1)] if width else []
-    while sum(d.shape[2] for d in draws) < width:
-        draws.append(stream(len(draws))[:, :states].reshape(len(task), states, -1))
-    return torch.cat(draws, dim=2)
-
-
 def unit_controls(task: PosteriorTask, shape: tuple[int, ...], purpose: int) -> Tensor:
     """Controls (B, L, width) for a shape (L, width)."""
     states, width = shape
-    return _values(task, states, width, purpose)[:, :, :width]
+    stream = task.noise.window(range(task.length), purpose)
+    draws = [stream(0)[:, :states].reshape(len(task), states, -1)]
+    while sum(d.shape[2] for d in draws) < width:
+        draws.append(stream(len(draws))[:, :states].reshape(len(task), states, -1))
+    return torch.cat(draws, dim=2)[:, :, :width]
 
 
 def unit_errors(task: PosteriorTask, like: Tensor, purpose: int) -> Tensor:
@@ -28,6 +23,9 @@ def unit_errors(task: PosteriorTask, like: Tensor, purpose: int) -> Tensor:
     width = like.shape[1]
     if not width:
         return like
-    values = _values(task, task.length, -(-width // task.length), purpose)
-    errors = values.flatten(1)[:, :width].to(like)
+    stream = task.noise.window(range(task.length), purpose)
+    draws = [stream(0).flatten(1)]
+    while sum(d.shape[1] for d in draws) < width:
+        draws.append(stream(len(draws)).flatten(1))
+    errors = torch.cat(draws, dim=1)[:, :width].to(like)
     return errors if task.observation.used is None else errors * task.observation.used

@@ -144,4 +144,6 @@ class Variational:
         solution = conjugate_gradient(
             lambda v: v + h_t(h(v)), gradient, iterations=self.inner, tolerance=self.tolerance
         )
-        return w + solution.x.reshape(shape)
+        # a row whose misfit is not a number has not moved, which would look like the prior
+        known = torch.isfinite(solution.residual)[:, None]
+        return w + torch.where(known, solution.x, torch.nan).reshape(shape)

@@ -13,7 +13,7 @@ from torch import Tensor
 from appa_core.diffusion.denoiser import Condition, Denoiser
 from appa_core.diffusion.noise import KeyedNoise
 from appa_core.diffusion.trajectory import BlanketDenoiser
-from appa_core.errors import DataError
+from appa_core.errors import DataError, InputError
 from appa_core.guidance.covariance import DiagonalCovariance
 from appa_core.guidance.observation import Observation
 from appa_core.observe.networks import NetworkPoints
@@ -44,6 +44,12 @@ class ObservedTrajectory:
     def __post_init__(self) -> None:
         if len(self.values) != len(self.points.state):
             raise DataError(f"{len(self.values)} values for {len(self.points.state)} observations")
+        outside = (self.points.state < 0) | (self.points.state >= len(self.times))
+        if outside.any():
+            raise DataError(
+                f"{int(outside.sum())} observations are of states outside the trajectory's "
+                f"{len(self.times)}, the first of state {self.points.state[outside][0]}"
+            )
 
 
 def observe_states(states: Tensor, points: NetworkPoints, rng: np.random.Generator) -> np.ndarray:
@@ -60,7 +66,7 @@ def reconstruction_variance(model: Model, states: Tensor) -> np.ndarray:
     What a latent cannot represent is an error of every observation.
     """
     error = model.decode(model.encode(states)) - states
-    variance: np.ndarray = error.square().mean(dim=(0, 2, 3)).numpy()
+    variance: np.ndarray = error.square().mean(dim=(0, 2, 3)).cpu().numpy()
     return variance
 
 
@@ -111,6 +117,9 @@ def model_task(
         background: For variational methods.
         on_evaluation: Called after each guided evaluation.
     """
+    lengths = sorted({len(t.times) for t in trajectories})
+    if len(lengths) != 1:
+        raise InputError(f"trajectories of one task need one length; these have {lengths} states")
     device = model.latent_mean.device
     length, members = len(trajectories[0].times), settings.members
     rows = torch.arange(len(trajectories)).repeat_interleave(len(members))
@@ -167,7 +176,7 @@ def _observation(
         y=padded([t.values.astype(np.float32) for t in trajectories], 0.0),
         A=PointOperator(
             lambda z: model.autoencoder.decode(z * model.latent_std + model.latent_mean),
-            padded([p.state for p in points], 0),
+            padded([p.state for p in points], -1),  # no state at all
             padded([p.cell for p in points], 0),
             states,
             model.encode,
