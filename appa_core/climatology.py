@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -45,7 +47,7 @@ class SeasonalClimatology:
         return out
 
 
-class ClimatologyFit:
+class SeasonalFit:
     """Least-squares fit of a seasonal climatology, from sums that add up over any pieces.
 
     Args:
@@ -53,79 +55,123 @@ class ClimatologyFit:
         harmonics: Harmonics of the year.
         shape: (C, H, W) of a state.
         weights: Area weights by latitude, (H,), mean 1.
-        pooled: Fit one value per channel instead of one per cell.
     """
 
     def __init__(
-        self,
-        hours: int,
-        harmonics: int,
-        shape: tuple[int, int, int],
-        weights: np.ndarray,
-        *,
-        pooled: bool = False,
+        self, hours: int, harmonics: int, shape: tuple[int, int, int], weights: np.ndarray
     ) -> None:
-        if pooled:
-            hours, harmonics = 1, 0
         terms = 2 * harmonics + 1
-        self.hours, self.harmonics, self.pooled = hours, harmonics, pooled
         self._weights = weights
-        self.count = np.zeros(hours)
-        self.gram = np.zeros((hours, terms, terms))
-        self.moment = np.zeros((hours, terms, *shape))
-        self.square = np.zeros((hours, *shape))
+        self.sums = {
+            "count": np.zeros(hours),
+            "gram": np.zeros((hours, terms, terms)),
+            "moment": np.zeros((hours, terms, *shape)),
+            "square": np.zeros((hours, *shape)),
+            "present": np.zeros(shape),
+        }
 
     def add(self, states: np.ndarray, times: np.ndarray) -> None:
-        """Take states (T, C, H, W) at times (T,) into account."""
-        slot = np.rint(day_progress(times) * self.hours).astype(int) % self.hours
-        basis = year_harmonics(times, self.harmonics)
-        for hour in range(self.hours):
+        """Take states (T, C, H, W) at times (T,) into account; NaN marks cells without values."""
+        hours, terms = self.sums["gram"].shape[:2]
+        slot = np.rint(day_progress(times) * hours).astype(int) % hours
+        basis = year_harmonics(times, (terms - 1) // 2)
+        self.sums["present"] += np.isfinite(states).sum(axis=0)
+        for hour in range(hours):
             b, x = basis[slot == hour], states[slot == hour].astype(np.float64)
-            self.count[hour] += len(x)
-            self.gram[hour] += b.T @ b
-            self.moment[hour] += np.tensordot(b, x, axes=(0, 0))
-            self.square[hour] += (x * x).sum(axis=0)
+            x = np.nan_to_num(x, copy=False)
+            self.sums["count"][hour] += len(x)
+            self.sums["gram"][hour] += b.T @ b
+            self.sums["moment"][hour] += np.tensordot(b, x, axes=(0, 0))
+            self.sums["square"][hour] += (x * x).sum(axis=0)
 
-    def merge(self, other: ClimatologyFit) -> None:
-        """Take everything into account that another fit has seen."""
-        self.count += other.count
-        self.gram += other.gram
-        self.moment += other.moment
-        self.square += other.square
+    def merge(self, sums: Mapping[str, np.ndarray]) -> None:
+        """Add the sums of another fit."""
+        for name, value in sums.items():
+            self.sums[name] += value
 
-    def solve(self) -> tuple[SeasonalClimatology, np.ndarray]:
-        """The climatology and the standard deviation of departures from it.
-
-        Returns:
-            The climatology, and (C,) float32: area-weighted over all cells and times.
+    def solve(self) -> Normalisation:
+        """The climatology and the spread of departures, area-weighted over cells and times.
 
         Raises:
-            DataError: Too few states for the number of harmonics.
+            DataError: Too few states for the number of harmonics, cells that have values at some
+                times only, or channels that never vary.
         """
-        terms = self.gram.shape[1]
-        if (self.count < terms).any():
+        count, gram, moment = (self.sums[n] for n in ("count", "gram", "moment"))
+        hours, terms = gram.shape[:2]
+        if (count < terms).any():
             raise DataError(
-                f"a climatology with {self.harmonics} harmonics needs {terms} states at each of "
-                f"{self.hours} hours of the day; there are {int(self.count.min())}"
+                f"a climatology with {(terms - 1) // 2} harmonics needs {terms} states at each of "
+                f"{hours} hours of the day; there are {int(count.min())}"
             )
-        moment = self.moment
-        if self.pooled:
-            mean = (moment * self._weights[:, None]).mean(axis=(-2, -1), keepdims=True)
-            coefficients = mean / self.gram[0, 0, 0]
-            explained = coefficients * moment
-        else:
-            flat = moment.reshape(self.hours, terms, -1)
-            coefficients = np.linalg.solve(self.gram, flat).reshape(moment.shape)
-            explained = coefficients * moment
-        departures = self.square - explained.sum(axis=1)
-        if self.pooled:  # the pooled mean is not each cell's own projection
-            n = self.gram[0, 0, 0]
-            departures = self.square - 2 * explained[:, 0] + n * coefficients[:, 0] ** 2
-        mean_square = (departures.sum(axis=0) * self._weights[:, None]).mean(axis=(1, 2))
-        std = np.sqrt(np.maximum(mean_square, 0.0) / self.count.sum())
-        if (std <= 0).any():
-            raise DataError(f"channels {np.flatnonzero(std <= 0).tolist()} never vary")
-        return SeasonalClimatology(coefficients.astype(np.float32)), std.astype(np.float32)
+        missing = self.sums["present"] == 0
+        if ((self.sums["present"] != count.sum()) & ~missing).any():
+            raise DataError(
+                "some cells have values at some times and none at others; a mask must be fixed"
+            )
+        flat = moment.reshape(hours, terms, -1)
+        coefficients = np.linalg.solve(gram, flat).reshape(moment.shape)
+        departures = (self.sums["square"] - (coefficients * moment).sum(axis=1)).sum(axis=0)
+        area = ~missing * self._weights[:, None]
+        variance = (departures * area).sum(axis=(1, 2)) / (area.sum(axis=(1, 2)) * count.sum())
+        return _normalisation(coefficients, variance, missing)
+
+
+class PooledFit:
+    """Mean and spread of each channel over all cells and times, from sums that add up.
+
+    Args:
+        shape: (C, H, W) of a state.
+        weights: Area weights by latitude, (H,), mean 1.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], weights: np.ndarray) -> None:
+        self._weights = weights
+        self.sums = {name: np.zeros(shape[0]) for name in ("weight", "moment", "square")}
+        self.sums["present"] = np.zeros(shape)
+
+    def add(self, states: np.ndarray, times: np.ndarray) -> None:  # noqa: ARG002
+        """Take states (T, C, H, W) into account; NaN marks cells without values."""
+        for state in states:  # one at a time: states can be large
+            finite = np.isfinite(state)
+            x = np.where(finite, state, 0).astype(np.float64)
+            self.sums["present"] += finite
+            self.sums["weight"] += finite.sum(axis=2) @ self._weights
+            self.sums["moment"] += x.sum(axis=2) @ self._weights
+            self.sums["square"] += np.einsum("chw,chw->ch", x, x) @ self._weights
+
+    def merge(self, sums: Mapping[str, np.ndarray]) -> None:
+        """Add the sums of another fit."""
+        for name, value in sums.items():
+            self.sums[name] += value
+
+    def solve(self) -> Normalisation:
+        """The mean and the standard deviation by channel.
+
+        Raises:
+            DataError: There is no value of a channel, or it never varies.
+        """
+        weight, moment, square = (self.sums[n] for n in ("weight", "moment", "square"))
+        if (weight == 0).any():
+            raise DataError(f"channels {np.flatnonzero(weight == 0).tolist()} have no value")
+        mean = moment / weight
+        missing = self.sums["present"] == 0
+        return _normalisation(mean[None, None, :, None, None], square / weight - mean**2, missing)
+
+
+ClimatologyFit: TypeAlias = SeasonalFit | PooledFit
+
+
+def _normalisation(
+    coefficients: np.ndarray, variance: np.ndarray, missing: np.ndarray
+) -> Normalisation:
+    std = np.sqrt(np.maximum(variance, 0.0))
+    if (std <= 0).any():
+        raise DataError(f"channels {np.flatnonzero(std <= 0).tolist()} never vary")
+    return Normalisation(
+        SeasonalClimatology(coefficients.astype(np.float32)),
+        std.astype(np.float32),
+        missing if missing.any() else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -135,15 +181,21 @@ class Normalisation:
     Args:
         base: What is subtracted.
         std: (C,) standard deviation of the departures.
+        missing: Cells that have no value, such as sea surface temperature over land: (C, H, W)
+            bool, or None if there are none.
     """
 
     base: SeasonalClimatology
     std: np.ndarray
+    missing: np.ndarray | None = None
 
     def standardise(self, states: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """Physical (..., T, C, H, W) to standardised states."""
-        return np.asarray((states - self.base.at(times)) / self.std[:, None, None])
+        """Physical (..., T, C, H, W) to standardised states; cells without a value become 0."""
+        out = np.asarray(states - self.base.at(times))
+        out /= self.std[:, None, None].astype(out.dtype)
+        return out if self.missing is None else np.where(self.missing, np.float32(0), out)
 
     def restore(self, states: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """Standardised (..., T, C, H, W) to physical states."""
-        return np.asarray(states * self.std[:, None, None] + self.base.at(times))
+        """Standardised (..., T, C, H, W) to physical states; NaN where there is no value."""
+        out = np.asarray(states * self.std[:, None, None] + self.base.at(times))
+        return out if self.missing is None else np.where(self.missing, np.float32("nan"), out)

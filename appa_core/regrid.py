@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from scipy import sparse
 
 from appa_core.schema import Grid
 
@@ -43,11 +45,15 @@ class ConservativeRegridder:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Regrid (..., H_source, W_source) to (..., H_target, W_target), in float64 inside."""
-        out = np.einsum(
-            "hi,...ij,wj->...hw",
-            self.latitude_weights,
-            values.astype(np.float64),
-            self.longitude_weights,
-            optimize=True,
-        )
-        return np.asarray(out, dtype=values.dtype)
+        rows, columns = self._sparse
+        shape = (self.latitude_weights.shape[0], self.longitude_weights.shape[0])
+        out = np.empty((*values.shape[:-2], *shape), values.dtype)
+        flat = values.reshape(-1, *values.shape[-2:])
+        for target, field in zip(out.reshape(-1, *shape), flat, strict=True):
+            target[:] = (rows @ field.astype(np.float64)) @ columns
+        return out
+
+    @cached_property
+    def _sparse(self) -> tuple[sparse.csr_array, sparse.csr_array]:
+        """Both weights as they multiply a field from the left and from the right."""
+        return sparse.csr_array(self.latitude_weights), sparse.csr_array(self.longitude_weights.T)

@@ -35,6 +35,9 @@ VARIABLES: dict[str, tuple[str, str]] = {
 #: Variables that cannot be negative.
 NON_NEGATIVE = frozenset({"specific_humidity", "total_precipitation", "total_precipitation_6hr"})
 
+#: Variables that have no value in some cells: NaN there is no damage.
+MASKED = frozenset({"sea_surface_temperature"})
+
 _SHORT = {
     "temperature": "T",
     "u_component_of_wind": "U",
@@ -108,6 +111,11 @@ class Grid:
         """Cells of equal angles whose edges lie on the poles (WeatherBench2's grids)."""
         d_lat, d_lon = 180 / n_lat, 360 / n_lon
         return cls(tuple((np.arange(n_lat) + 0.5) * d_lat - 90.0), tuple(np.arange(n_lon) * d_lon))
+
+    @classmethod
+    def with_poles(cls, n_lat: int, n_lon: int) -> Grid:
+        """Rows at equal angles from pole to pole (ERA5's own grids, 721 x 1440 at 0.25)."""
+        return cls(tuple(np.linspace(-90.0, 90.0, n_lat)), tuple(np.arange(n_lon) * (360 / n_lon)))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -227,7 +235,7 @@ class StateSchema:
 
         Raises:
             DataError: A variable or level is missing, the grid differs, or a value is not
-                finite.
+                finite (NaN is allowed in masked variables).
         """
         self._check_grid(dataset)
         out = np.empty((dataset.sizes["time"], len(self.channels), *self.grid.shape), np.float32)
@@ -290,7 +298,11 @@ class StateSchema:
                 )
 
     def _check_finite(self, values: np.ndarray, dataset: xr.Dataset) -> None:
-        bad = np.argwhere(~np.isfinite(values).all(axis=(2, 3)))
+        broken = ~np.isfinite(values).all(axis=(2, 3))
+        for i, channel in enumerate(self.channels):
+            if channel.variable in MASKED:
+                broken[:, i] = np.isinf(values[:, i]).any(axis=(1, 2))
+        bad = np.argwhere(broken)
         if bad.size:
             time, channel = bad[0]
             raise DataError(

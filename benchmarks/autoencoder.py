@@ -1,9 +1,9 @@
 """Reconstruction error on the test period, against patch PCA at the same compression.
 
 `python -m benchmarks.autoencoder --model small` needs the nature run in the store
-(`python -m flows.ingest`). Errors are area-weighted RMSE in units of the standard deviation of
-departures from climatology over the training period: the weather, not the contrast between
-equator and pole.
+(`python -m flows.ingest --preset small`). Errors are area-weighted RMSE in units of the standard
+deviation of departures from climatology over the training period: the weather, not the contrast
+between equator and pole.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from torch.nn import functional as F
 
 from appa_core.climatology import Normalisation
 from appa_core.config.presets import Preset
-from appa_core.io.store import ArtifactStore
+from appa_core.steps.ingest import ingested_states
 from appa_core.steps.models import load_model
-from appa_core.steps.simulate import simulate_nature_run
-from appa_core.steps.statistics import open_states, period
+from appa_core.steps.simulate import NATURE
+from appa_core.steps.statistics import require_states
 from flows.cli import store_default
 from tasks.catalog import model_folder
 
@@ -34,20 +34,14 @@ def standardised(
     preset: Preset, normalisation: Normalisation, store: str, start: str, end: str, every: int
 ) -> Tensor:
     """Standardised states of a period, (T, C, H, W)."""
-    chunks = list(
-        simulate_nature_run(
-            ArtifactStore(store),
-            preset.nature,
-            preset.state.build(),
-            pd.Timestamp(preset.nature.end),
-        )
-    )
-    archive = open_states(chunks)
-    times = archive.times[period(archive.times, start, end)[::every]]
+    cube = ingested_states(store, NATURE, preset)
+    require_states(cube, pd.Timestamp(start), pd.Timestamp(end))
+    step = f"{preset.state.step_hours}h"
+    times = pd.date_range(start, end, freq=step, inclusive="left")[::every]
     parts = []
     for low in range(0, len(times), 100):
         some = times[low : low + 100]
-        states = preset.state.build().stack(archive.read(some))
+        states = preset.state.build().stack(cube.read(some))
         parts.append(normalisation.standardise(states, some.values).astype(np.float32))
     return torch.from_numpy(np.concatenate(parts))
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from appa_core.errors import EXIT_STATUS, AppaError
+from appa_core.errors import EXIT_STATUS, AppaError, InputError
 
 _ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -34,6 +34,38 @@ def new_parser(name: str, description: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--traceback", action="store_true", help="show where an error arose")
     return parser
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """Options of commands that work on ingested states."""
+    add = parser.add_argument
+    add("--preset", default="small", help="preset, by name or YAML file (default: %(default)s)")
+    add("--source", default="nature", help="catalog entry, path or URL (default: %(default)s)")
+
+
+def add_cluster_options(parser: argparse.ArgumentParser) -> None:
+    """Options of commands that work on blocks in parallel."""
+    add = parser.add_argument
+    add("--dask-address", metavar="URL", help="scheduler of a running Dask cluster")
+    add(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="processes of the embedded cluster; 0: this process (default: %(default)s)",
+    )
+    add("--worker-memory", default="auto", help="memory of each of them, such as 4GiB")
+
+
+def named_values(pairs: list[str]) -> dict[str, str]:
+    """Options such as NAME=VALUE by name.
+
+    Raises:
+        InputError: There is no `=`.
+    """
+    for pair in pairs:
+        if "=" not in pair:
+            raise InputError(f"expected NAME=VALUE, got {pair!r}")
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 def prepare_environment(*, verbose: bool) -> None:

@@ -145,7 +145,8 @@ def _stamp(request: ForecastRequest) -> str:
     return f"{request.time:%Y-%m-%dT%H}"
 
 
-def _print_summary(result: ForecastResult) -> None:
+def print_summary(result: ForecastResult) -> None:
+    """A table of skill and where everything is, for a terminal."""
     table = pd.read_csv(result.output / "scores.csv")
     if table.empty:
         print("no state of these times is known yet: no scores")
@@ -179,7 +180,7 @@ def _main(arguments: argparse.Namespace) -> None:
     fields.pop("traceback")
     for name in ("variables", "levels"):
         fields[name] = tuple(fields[name]) if fields[name] else None
-    _print_summary(forecast(fields.pop("start"), **fields))
+    print_summary(forecast(fields.pop("start"), **fields))
 
 
 if _ARGUMENTS is not None:

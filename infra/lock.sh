@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Writes constraints.txt anew: all versions, transitive ones too, of the project and its `test`
-# and `simulate` extras. Run it after a change of dependencies: bash infra/lock.sh
+# Writes constraints.txt anew: all versions, transitive ones too, of the project and all its
+# extras. Run it after a change of dependencies: bash infra/lock.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 python=$(command -v python3.11 || command -v python3)
 "$python" -m venv "$scratch/venv"
-"$scratch/venv/bin/python" -m pip install --quiet torch==2.13.0 -e '.[test,simulate]'
+"$scratch/venv/bin/python" -m pip install --quiet torch==2.13.0 -e '.[test,simulate,cloud,grib,cds]'
 "$scratch/venv/bin/python" -m pip check
 # nvidia, cuda and triton come with some builds of torch, which pins them itself
 {

@@ -1,20 +1,54 @@
-"""Finding data and models by name. The only module that uses intake."""
+"""Finding data and models by name. The only module that uses intake.
+
+A catalog is data, never code: it is held against what `catalog_format` allows before intake is
+even imported.
+"""
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from glob import glob
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import intake
 import yaml
 
-from appa_core.errors import InputError
+from appa_core.errors import InputError, IntegrityError
+from appa_core.io.archives import is_cube
+from appa_core.io.cds import CdsSource
+from appa_core.io.cube import Cube
 from appa_core.io.hashing import content_key
+from appa_core.io.opening import Accumulation, Format
+from appa_core.io.sources import SourceSpec
 from appa_core.io.store import MANIFEST
 from appa_core.steps.forecast import StateSource
 from appa_core.steps.sample import verify_sample
 from appa_core.steps.simulate import STATES
+from tasks.catalog_format import DATATYPES, Catalog, Cds, read_catalog, read_weights
+from tasks.reach import Place
+
+STATES_CATALOG, MODELS_CATALOG = "states.yaml", "models.yaml"
+
+_SUFFIXES = {
+    **dict.fromkeys((".zarr", ".zarr-v2", ".zarr-v3"), "zarr"),
+    **dict.fromkeys((".nc", ".nc3", ".nc4", ".netcdf", ".cdf"), "netcdf"),
+    **dict.fromkeys((".grib", ".grib1", ".grib2", ".grb", ".grb1", ".grb2"), "grib"),
+}
+_OF_FILES = ("format", "accumulation", "time_units", "select.<dimension>", "storage.<option>")
+
+
+@dataclass(frozen=True)
+class NatureRun:
+    """The nature run, which is simulated on demand.
+
+    Args:
+        name: Catalog entry.
+    """
+
+    name: str
 
 
 def catalog_folder() -> Path:
@@ -22,28 +56,73 @@ def catalog_folder() -> Path:
     return Path(str(files("catalogs")))
 
 
-def state_source(name: str) -> StateSource:
-    """A source of states, by its name in `catalogs/states.yaml` or as a packed sample's folder.
+def resolve_source(
+    name: str, parameters: Mapping[str, str] | None = None, folder: Path | None = None
+) -> SourceSpec | CdsSource | NatureRun:
+    """What to open for a source of states.
+
+    Args:
+        name: An entry of `states.yaml`; a packed sample's folder; or files: a path, pattern or
+            URL that ends in .zarr, .nc, .grib or the like.
+        parameters: Of an entry, such as `location`. Of files, if need be: `format` (zarr, netcdf,
+            grib), `accumulation` (hourly, step), `time_units`, `select.<dimension>`, and
+            `storage.<option>` for fsspec, such as storage.token=anon.
+        folder: Where the catalogs are; those of the project if None.
+
+    Returns:
+        What `open_source` takes; or what makes states on demand, for the caller to fetch
+        (`CdsSource.fetch`) or to simulate.
 
     Raises:
-        InputError: No such entry; the message lists those that exist.
+        InputError: No such entry, file or parameter; the message lists those that exist.
         IntegrityError: Packed data are damaged.
     """
-    if (Path(name) / MANIFEST).is_file():
-        digest = str(verify_sample(Path(name))["digest"])
-        return StateSource(Path(name).name, str(Path(name).absolute() / STATES), digest)
-    catalog = intake.open_catalog(str(catalog_folder() / "states.yaml"))
-    if name not in list(catalog):
+    folder = folder or catalog_folder()
+    given = dict(parameters or {})
+    catalog = read_catalog(folder / STATES_CATALOG)
+    if name in catalog.metadata.on_demand:
+        _require_known(f"source {name}", given, ())
+        entry = catalog.metadata.on_demand[name]
+        if isinstance(entry, Cds):
+            return CdsSource(name, entry.surface, entry.upper_air, entry.split)
+        return NatureRun(name)
+    if name in catalog.entries and not (Path(name) / MANIFEST).is_file():
+        return _of_entry(catalog, name, given, folder)
+    if _format_of(name) or Path(name).exists() or set(name) & set("/*?["):
+        return _of_files(name, name, given)
+    known = ", ".join([*catalog.entries, *catalog.metadata.on_demand])
+    raise InputError(
+        f"unknown source {name!r}; catalogs/{STATES_CATALOG} has: {known}; or give files: a path "
+        "or URL that ends in .zarr, .nc or .grib"
+    )
+
+
+def state_source(name: str) -> StateSource:
+    """A source of states that a forecast can read: ingested states, or a zarr store here.
+
+    Args:
+        name: A catalog entry, a path, or the URL of a cube of ingested states.
+
+    Raises:
+        InputError: No such source, or one that has to be brought here first.
+        IntegrityError: Packed data are damaged.
+    """
+    if is_cube(name):
+        cube = Cube.load(name)
+        return StateSource(str(cube.spec.config["source"]), cube.url, cube.key)
+    spec = resolve_source(name)
+    if not (
+        isinstance(spec, SourceSpec)
+        and spec.format == "zarr"
+        and len(spec.urls) == 1
+        and Place(spec.urls[0]).is_local
+    ):
         raise InputError(
-            f"unknown source {name!r}; catalogs/states.yaml has: {', '.join(catalog)}"
+            f"source {name} is no zarr store on this machine, which is what a forecast starts "
+            "from; bring its states here with python -m flows.ingest"
         )
-    reader = catalog[name]
-    url = str(reader.kwargs["args"][0].url).removeprefix("file://")
-    if reader.metadata.get("packed"):
-        fingerprint = str(verify_sample(Path(url).parent)["digest"])
-    else:
-        fingerprint = content_key({"url": url})
-    return StateSource(name, url, fingerprint)
+    url = spec.urls[0]
+    return StateSource(spec.name, url, spec.fingerprint or content_key({"url": url}))
 
 
 def model_folder(name: str) -> Path:
@@ -54,8 +133,110 @@ def model_folder(name: str) -> Path:
     """
     if (Path(name) / MANIFEST).is_file():
         return Path(name).absolute()
-    path = catalog_folder() / "models.yaml"
-    models: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+    path = catalog_folder() / MODELS_CATALOG
+    models = read_weights(path)
     if name not in models:
-        raise InputError(f"unknown model {name!r}; catalogs/models.yaml has: {', '.join(models)}")
-    return path.parent / str(models[name]["folder"])
+        raise InputError(
+            f"unknown model {name!r}; catalogs/{MODELS_CATALOG} has: {', '.join(models)}"
+        )
+    return path.parent / models[name].folder
+
+
+def locate(
+    catalog: Catalog, name: str, parameters: Mapping[str, str], folder: Path
+) -> tuple[str, dict[str, Any]]:
+    """Where an entry's data are, by intake: their URL, and options for fsspec.
+
+    Args:
+        catalog: Checked.
+        name: One of its entries.
+        parameters: Values for its templates.
+        folder: Where the catalog is.
+    """
+    entry = importlib.import_module("intake.readers.entry")
+    opened = entry.Catalog.from_dict(catalog.model_dump(mode="json", exclude_unset=True))
+    opened.user_parameters["CATALOG_DIR"] = str(folder.absolute())
+    data = opened(**parameters)[catalog.entries[name].data]
+    return str(data.url), dict(data.storage_options or {})
+
+
+def _of_entry(catalog: Catalog, name: str, given: dict[str, str], folder: Path) -> SourceSpec:
+    """What an entry that intake reads stands for."""
+    entry = catalog.entries[name]
+    data = catalog.data[entry.data]
+    _require_known(f"source {name}", given, tuple(data.user_parameters))
+    for parameter, default in data.user_parameters.items():
+        if not (given.get(parameter) or default):
+            raise InputError(
+                f"source {name} needs the parameter {parameter}: {entry.metadata.description}"
+            )
+    url, options = locate(catalog, name, given, folder)
+    about = {"format": DATATYPES[data.datatype], "accumulation": entry.metadata.accumulation}
+    spec = _of_files(name, url, about)
+    if entry.metadata.packed and not spec.fingerprint:
+        raise IntegrityError(f"{url} has no {MANIFEST} beside it; restore it")
+    return replace(spec, storage_options=tuple(sorted(options.items())))
+
+
+def _of_files(name: str, location: str, given: Mapping[str, str]) -> SourceSpec:
+    """A path, pattern or URL as a source; a folder with a manifest is a packed sample."""
+    _require_known(f"source {name}", given, _OF_FILES)
+    urls = _expanded(location)
+    formats = {given.get("format") or _format_of(url) for url in urls}
+    if len(formats) != 1 or "" in formats:
+        raise InputError(
+            f"source {name}: of what format {location} is cannot be told, expected one of "
+            f"{', '.join(_SUFFIXES)}; set the parameter format to zarr, netcdf or grib"
+        )
+    packed = Path(urls[0]).parent
+    is_packed = urls == (f"{packed}/{STATES}",) and (packed / MANIFEST).is_file()
+    return SourceSpec(
+        packed.name if is_packed and name == location else name,
+        cast("Format", formats.pop()),
+        urls,
+        _pairs(given, "storage."),
+        str(verify_sample(packed)["digest"]) if is_packed else "",
+        cast("Accumulation", given.get("accumulation", "hourly")),
+        given.get("time_units", ""),
+        _pairs(given, "select."),
+    )
+
+
+def _expanded(location: str) -> tuple[str, ...]:
+    """URLs as they are; paths made absolute, and patterns of them replaced by what is there."""
+    if not Place(location).is_local:
+        if set(location.partition("://")[2]) & set("*["):
+            raise InputError(
+                f"{location}: patterns are looked up on this machine's disks only; name one file "
+                "or store"
+            )
+        return (location,)
+    path = Path(location.partition("://")[2] or location).absolute()
+    if (path / MANIFEST).is_file() and (path / STATES).exists():
+        return (str(path / STATES),)
+    found = [str(path)] if path.exists() else sorted(glob(str(path), recursive=True))  # noqa: PTH207
+    if not found:
+        raise InputError(f"there is nothing at {path}; check the path")
+    return tuple(found)
+
+
+def _format_of(url: str) -> str:
+    """By its ending, or by what is in a folder; empty if that does not tell."""
+    path = Path(url)
+    if any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zmetadata")):
+        return "zarr"
+    return _SUFFIXES.get(path.suffix.lower(), "")
+
+
+def _pairs(given: Mapping[str, str], prefix: str) -> tuple[tuple[str, Any], ...]:
+    """Parameters such as select.number=0, as pairs whose values are read as YAML."""
+    names = sorted(name for name in given if name.startswith(prefix))
+    return tuple((name.removeprefix(prefix), yaml.safe_load(given[name])) for name in names)
+
+
+def _require_known(what: str, given: Mapping[str, str], known: tuple[str, ...]) -> None:
+    stems = {name.partition("<")[0] for name in known if "<" in name}
+    for name in given:
+        if name not in known and not any(name.startswith(stem) for stem in stems):
+            takes = ", ".join(known) or "no parameters"
+            raise InputError(f"{what} has no parameter {name!r}; it takes {takes}")

@@ -1,4 +1,4 @@
-"""Tasks from the nature run to registered weights."""
+"""Tasks from a source of states to registered weights. They exchange references only."""
 
 from __future__ import annotations
 
@@ -10,9 +10,23 @@ from prefect.cache_policies import NO_CACHE
 from tqdm import tqdm
 
 from appa_core.config.presets import Preset
+from appa_core.io.cds import CdsSource
+from appa_core.io.cube import Cube
+from appa_core.io.lock import StoreLock
+from appa_core.io.sources import SourceSpec
 from appa_core.io.store import Artifact, ArtifactStore
-from appa_core.steps import encode, models, sample, statistics, train_autoencoder, train_denoiser
+from appa_core.steps import (
+    encode,
+    ingest,
+    latents,
+    models,
+    sample,
+    statistics,
+    train_autoencoder,
+    train_denoiser,
+)
 from appa_core.steps.simulate import simulate_nature_run
+from tasks.cluster import ClusterSettings, run_units
 
 
 @task(cache_policy=NO_CACHE)
@@ -26,32 +40,101 @@ def simulate(store: str, preset: Preset, end: pd.Timestamp) -> list[Artifact]:
 
 
 @task(cache_policy=NO_CACHE)
-def fit_statistics(store: str, preset: Preset, chunks: list[Artifact]) -> Artifact:
+def fetch(
+    source: CdsSource, store: str, preset: Preset, start: pd.Timestamp, end: pd.Timestamp
+) -> SourceSpec:
+    """Download what a source makes on demand into the store's cache; what is there is kept."""
+    schema = preset.state.build()
+    times = pd.date_range(start, end, freq=f"{schema.step_hours}h", inclusive="left")
+    return source.fetch(schema, times, f"{ArtifactStore(store).url}/cds")
+
+
+@task(cache_policy=NO_CACHE)
+def ingest_states(
+    job: ingest.IngestJob,
+    start: pd.Timestamp,
+    end: pd.Timestamp,
+    cluster: ClusterSettings,
+    *,
+    verify: bool = True,
+) -> str:
+    """Bring the states of [start, end) into their cube; returns its URL."""
+    cube = job.cube()
+    with StoreLock(cube.url):
+        units = ingest.plan_ingest(job, start, end, verify=verify)
+        cube.prepare([unit.block for unit in units])
+        run_units(ingest.ingest_unit, units, cluster, "ingesting")
+    return cube.url
+
+
+@task(cache_policy=NO_CACHE)
+def fit_statistics(store: str, preset: Preset, states: str, cluster: ClusterSettings) -> Artifact:
     """Fit the normalisation on the training period."""
-    return statistics.fit_statistics(ArtifactStore(store), preset, chunks)
+    parts = statistics.statistics_parts(store, preset, states)
+    missing = statistics.missing_parts(parts)
+    run_units(statistics.sum_part, missing, cluster, "statistics")
+    return statistics.merge_statistics(parts)
 
 
 @task(cache_policy=NO_CACHE)
 def fit_autoencoder(
-    store: str, preset: Preset, chunks: list[Artifact], fitted: Artifact, seed: int
+    store: str, preset: Preset, states: str, fitted: Artifact, seed: int
 ) -> Artifact:
     """Train the autoencoder, from its last checkpoint if there is one."""
     target = ArtifactStore(store)
-    return train_autoencoder.train_autoencoder(target, preset, chunks, fitted, seed)
+    return train_autoencoder.train_autoencoder(target, preset, Cube.load(states), fitted, seed)
 
 
 @task(cache_policy=NO_CACHE)
 def encode_states(
-    store: str, preset: Preset, chunks: list[Artifact], fitted: Artifact, autoencoder: Artifact
-) -> Artifact:
-    """Encode training and validation periods."""
-    return encode.encode_states(ArtifactStore(store), preset, chunks, fitted, autoencoder)
+    job: encode.EncodeJob,
+    start: pd.Timestamp,
+    end: pd.Timestamp,
+    cluster: ClusterSettings,
+    *,
+    verify: bool = True,
+) -> str:
+    """Encode the states of [start, end); returns the URL of the cube of latents."""
+    cube = job.cube()
+    with StoreLock(cube.url):
+        units = encode.plan_encode(job, start, end, verify=verify)
+        cube.prepare([unit.block for unit in units])
+        run_units(encode.encode_unit, units, cluster, "encoding")
+    return cube.url
 
 
 @task(cache_policy=NO_CACHE)
-def fit_denoiser(store: str, preset: Preset, latents: Artifact, seed: int) -> Artifact:
+def measure_reconstruction(
+    job: encode.EncodeJob, start: pd.Timestamp, end: pd.Timestamp, cluster: ClusterSettings
+) -> pd.DataFrame:
+    """Decode the latents of [start, end) and compare with their states."""
+    blocks = job.cube().blocks(start, end)
+    units = [encode.EncodeUnit(job, block, "compare") for block in blocks]
+    errors = run_units(encode.reconstruction_errors, units, cluster, "decoding")
+    return encode.reconstruction_table(job, errors)
+
+
+@task(cache_policy=NO_CACHE)
+def fit_latent_statistics(store: str, preset: Preset, encoded: str) -> Artifact:
+    """Fit mean and spread of latents on the training period."""
+    return latents.fit_latent_statistics(ArtifactStore(store), preset, Cube.load(encoded))
+
+
+@task(cache_policy=NO_CACHE)
+def fit_background(store: str, preset: Preset, encoded: str, fitted: Artifact) -> Artifact:
+    """Estimate the background covariance of blankets from the training period."""
+    return latents.fit_background(
+        ArtifactStore(store), preset, Cube.load(encoded), fitted, states=preset.denoiser.states
+    )
+
+
+@task(cache_policy=NO_CACHE)
+def fit_denoiser(
+    store: str, preset: Preset, encoded: str, fitted: Artifact, seed: int
+) -> Artifact:
     """Train the denoiser, from its last checkpoint if there is one."""
-    return train_denoiser.train_denoiser(ArtifactStore(store), preset, latents, seed)
+    target = ArtifactStore(store)
+    return train_denoiser.train_denoiser(target, preset, Cube.load(encoded), fitted, seed)
 
 
 @task(cache_policy=NO_CACHE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -23,7 +25,32 @@ NOTICE = "Simulated: synthetic waves for tests"
 
 
 def tiny_preset() -> Preset:
-    return load_preset("tiny")
+    """The preset `tiny` in the first months of 2012."""
+    preset = load_preset("tiny")
+    dates = {
+        "nature": {"start": date(2012, 1, 1), "end": date(2012, 3, 1)},
+        "split": {
+            "train_start": date(2012, 1, 1),
+            "validation_start": date(2012, 2, 10),
+            "test_start": date(2012, 2, 20),
+        },
+    }
+    moved = {name: getattr(preset, name).model_copy(update=d) for name, d in dates.items()}
+    return preset.model_copy(update=moved)
+
+
+def _base(variable: str, levels: np.ndarray | float = 1000.0) -> np.ndarray | float:
+    """Values of a standard atmosphere, about which the waves go."""
+    if variable == "geopotential":
+        return 9.80665 * 44_331 * (1 - (levels / 1013.25) ** 0.19026)
+    means = {
+        "temperature": 215.0 + 0.07 * np.asarray(levels),
+        "2m_temperature": 285.0,
+        "mean_sea_level_pressure": 101_000.0,
+        "specific_humidity": 6e-3,
+        "total_precipitation_6hr": 6e-3,
+    }
+    return means.get(variable, 0.0)
 
 
 def synthetic_states(schema: StateSchema, start: str, days: int) -> xr.Dataset:
@@ -45,10 +72,10 @@ def synthetic_states(schema: StateSchema, start: str, days: int) -> xr.Dataset:
         attrs = {"units": VARIABLES[variable][0]}
         if has_levels:
             levels = np.asarray(schema.levels, float)[None, :, None, None]
-            values = size * (wave[:, None] * (0.5 + levels / 1000) + levels / 100)
+            values = size * wave[:, None] * (0.5 + levels / 1000) + _base(variable, levels)
             dims = ("time", "level", "latitude", "longitude")
         else:
-            values, dims = size * (wave + 10.0), ("time", "latitude", "longitude")
+            values, dims = size * wave + _base(variable), ("time", "latitude", "longitude")
         data[variable] = (dims, values.astype(np.float32), attrs)
     coords = {
         "time": times,

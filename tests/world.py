@@ -7,10 +7,14 @@ import pandas as pd
 import pytest
 
 from appa_core.io.store import ArtifactStore
-from appa_core.steps.encode import encode_states
+from appa_core.steps.coder import TrainedCoder
+from appa_core.steps.encode import EncodeJob, encode_unit, plan_encode
+from appa_core.steps.ingest import IngestJob, ingest_unit, plan_ingest
+from appa_core.steps.latents import fit_latent_statistics
 from appa_core.steps.models import TrainedParts, register_model
 from appa_core.steps.sample import pack_sample
-from appa_core.steps.statistics import fit_statistics
+from appa_core.steps.simulate import nature_source
+from appa_core.steps.statistics import merge_statistics, statistics_parts, sum_part
 from appa_core.steps.train_autoencoder import train_autoencoder
 from appa_core.steps.train_denoiser import train_denoiser
 from tests.synthetic import synthetic_chunks, tiny_preset
@@ -30,11 +34,23 @@ def tiny_world(tmp_path_factory) -> TinyWorld:
     root = tmp_path_factory.mktemp("world")
     store, preset = ArtifactStore(root / "store"), tiny_preset()
     chunks = synthetic_chunks(store, preset)
-    statistics = fit_statistics(store, preset, chunks)
-    autoencoder = train_autoencoder(store, preset, chunks, statistics)
-    latents = encode_states(store, preset, chunks, statistics, autoencoder)
-    denoiser = train_denoiser(store, preset, latents)
-    parts = TrainedParts(statistics, autoencoder, latents, denoiser)
+    period = pd.Timestamp(preset.split.train_start), pd.Timestamp(preset.split.test_start)
+    job = IngestJob(store.url, nature_source(chunks), preset.state.build(), 40)
+    for unit in plan_ingest(job, *period):
+        ingest_unit(unit)
+    states = job.cube()
+    sums = statistics_parts(store.url, preset, states.url)
+    for part in sums:
+        sum_part(part)
+    statistics = merge_statistics(sums)
+    autoencoder = train_autoencoder(store, preset, states, statistics)
+    encoding = EncodeJob(store.url, states.url, TrainedCoder(preset, statistics, autoencoder))
+    for block in plan_encode(encoding, *period):
+        encode_unit(block)
+    latents = encoding.cube()
+    latent_statistics = fit_latent_statistics(store, preset, latents)
+    denoiser = train_denoiser(store, preset, latents, latent_statistics)
+    parts = TrainedParts(statistics, autoencoder, latent_statistics, denoiser)
     register_model(root / "model", preset, parts)
     pack_sample(root / "sample", chunks, pd.Timestamp("2012-02-01"), pd.Timestamp("2012-02-20"))
     return TinyWorld(root / "model", root / "sample", store)

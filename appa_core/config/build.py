@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from appa_core.autoencoder import AutoencoderShape
-from appa_core.climatology import ClimatologyFit
+from appa_core.climatology import ClimatologyFit, PooledFit, SeasonalFit
 from appa_core.config.presets import OptimiserConfig, Preset
 from appa_core.diffusion.schedule import RectifiedSchedule
 from appa_core.nn.transformer import TransformerShape
@@ -67,14 +67,11 @@ def mask_shares(preset: Preset) -> MaskShares:
 
 def climatology_fit(preset: Preset) -> ClimatologyFit:
     """An empty fit of what the normalisation subtracts."""
-    schema = preset.state.build()
-    return ClimatologyFit(
-        hours=24 // schema.step_hours,
-        harmonics=preset.normalisation.harmonics,
-        shape=(len(schema.channels), *schema.grid.shape),
-        weights=schema.grid.area_weights,
-        pooled=preset.normalisation.kind == "global",
-    )
+    schema, config = preset.state.build(), preset.normalisation
+    shape, weights = (len(schema.channels), *schema.grid.shape), schema.grid.area_weights
+    if config.kind == "global":
+        return PooledFit(shape, weights)
+    return SeasonalFit(24 // schema.step_hours, config.harmonics, shape, weights)
 
 
 def schedule(preset: Preset) -> RectifiedSchedule:

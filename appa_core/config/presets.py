@@ -39,7 +39,11 @@ class NatureConfig(Strict):
 
 
 class StateConfig(Strict):
-    """Which fields make a state, on which grid, how often."""
+    """Which fields make a state, on which grid, how often.
+
+    The grid is equiangular; with `poles`, its first and last rows lie on the poles, as in ERA5's
+    721 x 1440.
+    """
 
     surface: tuple[str, ...]
     upper_air: tuple[str, ...]
@@ -47,16 +51,29 @@ class StateConfig(Strict):
     latitudes: Positive
     longitudes: Positive
     step_hours: Positive
+    poles: bool = False
 
     def build(self) -> StateSchema:
         """The schema of these states on an equiangular grid."""
+        make = Grid.with_poles if self.poles else Grid.equiangular
         return StateSchema.build(
             self.surface,
             self.upper_air,
             self.levels_hpa,
-            Grid.equiangular(self.latitudes, self.longitudes),
+            make(self.latitudes, self.longitudes),
             self.step_hours,
         )
+
+
+class DataConfig(Strict):
+    """How ingested states are stored.
+
+    Args:
+        block_states: States of a block: what one task reads and writes, and a shard. A task holds
+            a few blocks' size in memory.
+    """
+
+    block_states: Positive = 24
 
 
 class SplitConfig(Strict):
@@ -165,6 +182,7 @@ class Preset(Strict):
     name: str
     nature: NatureConfig
     state: StateConfig
+    data: DataConfig = DataConfig()
     split: SplitConfig
     normalisation: NormalisationConfig
     autoencoder: AutoencoderConfig

@@ -46,28 +46,20 @@ def write_zarr(
         dataset.to_zarr(path, mode="w-", zarr_format=3, consolidated=consolidated, encoding=merged)
 
 
-class StateArchive:
-    """States in one or several zarr stores that follow each other in time.
+class Archive:
+    """States that can be read by time.
 
     Args:
-        urls: Zarr stores with a `time` dimension, in order of time.
+        times: Of all states, UTC, ascending.
     """
 
-    def __init__(self, urls: Sequence[str]) -> None:
-        if not urls:
-            raise InputError("an archive needs at least one zarr store")
-        self._parts = [xr.open_zarr(url, chunks=None, consolidated=False) for url in urls]
-        self._urls = list(urls)
-        times = [pd.DatetimeIndex(part["time"].values) for part in self._parts]
-        self._starts = np.cumsum([0] + [len(t) for t in times])
-        self.times = times[0].append(times[1:]) if len(times) > 1 else times[0]
-        if not (self.times.is_monotonic_increasing and self.times.is_unique):
-            raise DataError(f"times of {urls[0]} and after do not ascend")
+    def __init__(self, times: pd.DatetimeIndex) -> None:
+        self.times = times
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """Attributes of the first store."""
-        return dict(self._parts[0].attrs)
+        """What is said of the whole, such as `source`."""
+        raise NotImplementedError
 
     @property
     def step(self) -> pd.Timedelta:
@@ -76,6 +68,8 @@ class StateArchive:
 
     def describe_span(self) -> str:
         """The times that exist, for messages."""
+        if not len(self.times):
+            return "nothing"
         return f"{self.times[0]:%Y-%m-%dT%H:%M} to {self.times[-1]:%Y-%m-%dT%H:%M} UTC"
 
     def require(self, times: Times) -> np.ndarray:
@@ -99,6 +93,34 @@ class StateArchive:
         Raises:
             InputError: A time is not in the archive; the message gives the span that is.
         """
+        raise NotImplementedError
+
+
+class StateArchive(Archive):
+    """States in one or several zarr stores that follow each other in time.
+
+    Args:
+        urls: Zarr stores with a `time` dimension, in order of time.
+    """
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        if not urls:
+            raise InputError("an archive needs at least one zarr store")
+        self._parts = [xr.open_zarr(url, chunks=None, consolidated=False) for url in urls]
+        self._urls = list(urls)
+        times = [pd.DatetimeIndex(part["time"].values) for part in self._parts]
+        self._starts = np.cumsum([0] + [len(t) for t in times])
+        super().__init__(pd.DatetimeIndex(np.concatenate([t.values for t in times])))
+        if not (self.times.is_monotonic_increasing and self.times.is_unique):
+            raise DataError(f"times of {urls[0]} and after do not ascend")
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Attributes of the first store."""
+        return dict(self._parts[0].attrs)
+
+    def read(self, times: Times) -> xr.Dataset:
+        """States at some times, loaded; see `Archive.read`."""
         positions = self.require(times)
         pieces = []
         for i, part in enumerate(self._parts):

@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,13 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Artifact:
-    """A committed artifact: where its data are and what its manifest says."""
+    """A committed artifact: where its data are and what its manifest says.
+
+    Its URL ends with its key, so that artifacts with one URL are the same.
+    """
 
     url: str
-    manifest: Mapping[str, Any]
+    manifest: Mapping[str, Any] = field(compare=False)
 
     @property
     def key(self) -> str:

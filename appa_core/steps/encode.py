@@ -1,73 +1,161 @@
-"""Encoding states into standardised latents for the training of the denoiser."""
+"""Encoding a cube of states into a cube of latents, block by block, and what it loses."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
-from appa_core.config.presets import Preset
-from appa_core.io.store import Artifact, ArtifactStore, Recipe
-from appa_core.io.tensors import save_tensors
-from appa_core.steps.statistics import period
-from appa_core.steps.step import run_step
-from appa_core.steps.train_autoencoder import load_autoencoder, load_standardised
-
-LATENTS = "latents.npy"
-TIMES = "times.npy"
-LATENT_STATISTICS = "latent_statistics.safetensors"
-_BATCH = 100
+from appa_core.config.build import autoencoder_shape
+from appa_core.errors import IntegrityError
+from appa_core.io.cube import Block, BlockRecord, Cube, CubeSpec, CubeVariable
+from appa_core.steps.coder import CoderReference
+from appa_core.steps.latents import LATENT
+from appa_core.steps.statistics import require_states
 
 
-@torch.no_grad()
-def encode_states(
-    store: ArtifactStore,
-    preset: Preset,
-    chunks: Sequence[Artifact],
-    statistics: Artifact,
-    autoencoder: Artifact,
-) -> Artifact:
-    """Encode the training and validation periods; fit latent statistics on training alone.
+@dataclass(frozen=True)
+class EncodeJob:
+    """What is encoded with what.
 
-    Returns:
-        An artifact with latents (T, c, h, w) float16, standardised by channel, their times, and
-        the mean and standard deviation that were taken out.
+    Args:
+        store: URL of the artifact store.
+        states: URL of the cube of states.
+        coder: Which networks.
+        device: Where they run.
     """
-    recipe = Recipe(
-        step="encode",
-        version=1,
-        config={"split": preset.split.hashed()},
-        parents={"statistics": statistics.key, "autoencoder": autoencoder.key},
-    )
 
-    def build(folder: Path) -> Mapping[str, Any]:
-        model = load_autoencoder(preset, autoencoder)
-        split = preset.split
-        states, times = load_standardised(
-            preset, chunks, statistics, split.train_start, split.test_start
+    store: str
+    states: str
+    coder: CoderReference
+    device: str = "cpu"
+
+    def cube(self) -> Cube:
+        """The cube of these latents, made if it is not there."""
+        states = Cube.load(self.states)
+        channels, rows, columns = autoencoder_shape(self.coder.preset).latent_shape
+        spec = CubeSpec(
+            step="latents",
+            version=1,
+            config={},
+            parents={"states": states.key, "coder": self.coder.key},
+            step_hours=states.spec.step_hours,
+            block_states=states.spec.block_states,
+            coordinates={
+                "channel": np.arange(channels),
+                "row": np.arange(rows),
+                "column": np.arange(columns),
+            },
+            variables=(CubeVariable(LATENT, ("channel", "row", "column"), {"units": "1"}),),
+            dtype="float16",
         )
-        latents = torch.cat([model.encode(x.float()) for x in torch.split(states, _BATCH)])
-        mean, std = _latent_statistics(preset, latents, times)
-        standard = (latents - mean[:, None, None]) / std[:, None, None]
-        np.save(folder / LATENTS, standard.half().numpy())
-        np.save(folder / TIMES, times.astype("datetime64[s]").astype(np.int64))
-        save_tensors(folder / LATENT_STATISTICS, {"mean": mean, "std": std})
-        return {"states": len(times), "latent_shape": list(latents.shape[1:])}
-
-    return run_step(store, recipe, build)
+        return Cube.open(self.store, spec)
 
 
-def _latent_statistics(
-    preset: Preset, latents: Tensor, times: np.ndarray
-) -> tuple[Tensor, Tensor]:
-    split = preset.split
-    picks = period(pd.DatetimeIndex(times), split.train_start, split.validation_start)
-    training = latents[torch.from_numpy(picks)].double()
-    mean = training.mean(dim=(0, 2, 3))
-    std = training.var(dim=(0, 2, 3), correction=0).sqrt()
-    return mean.float(), std.float()
+@dataclass(frozen=True)
+class EncodeUnit:
+    """One block to encode.
+
+    Args:
+        job: With what.
+        block: Which block.
+        reason: Why it must be done.
+    """
+
+    job: EncodeJob
+    block: Block
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.block.name} ({self.reason})"
+
+
+def plan_encode(
+    job: EncodeJob, start: pd.Timestamp, end: pd.Timestamp, *, verify: bool = True
+) -> list[EncodeUnit]:
+    """Blocks of [start, end) whose latents are absent, damaged, or of other states.
+
+    Raises:
+        InputError: States of the period are absent.
+    """
+    states, latents = Cube.load(job.states), job.cube()
+    require_states(states, start, end)
+    units = []
+    for block in states.blocks(start, end):
+        record = latents.record(block)
+        if record is None:
+            reason: str | None = "new"
+        elif record.provenance.get("states") != _source(states, block).digest:
+            reason = "changed"
+        else:
+            reason = latents.check(block) if verify else None
+        if reason:
+            units.append(EncodeUnit(job, block, reason))
+    return units
+
+
+def _source(states: Cube, block: Block) -> BlockRecord:
+    record = states.record(block)
+    if record is None:
+        raise IntegrityError(f"{states.url} lost block {block.name}; ingest its period again")
+    return record
+
+
+def _times(states: Cube, block: Block) -> pd.DatetimeIndex:
+    """Times of a block that hold states."""
+    record, times = _source(states, block), states.times_of(block)
+    return times[(times >= record.first) & (times <= record.last)]
+
+
+def encode_unit(unit: EncodeUnit) -> BlockRecord:
+    """Encode the states of one block and commit their latents."""
+    job = unit.job
+    states, latents = Cube.load(job.states), job.cube()
+    coder = job.coder.load(job.device)
+    latents.begin(unit.block)
+    times = _times(states, unit.block)
+    values = coder.encode(coder.standardised(states, times)).half().numpy()
+    provenance = {"states": _source(states, unit.block).digest}
+    return latents.commit(unit.block, {LATENT: values}, provenance, times=times)
+
+
+@dataclass(frozen=True)
+class ChannelErrors:
+    """Squared errors of decoded states, sums over states by channel.
+
+    Args:
+        squares: Area-weighted, in standard deviations, (C,).
+        states: How many states.
+    """
+
+    squares: np.ndarray
+    states: int
+
+
+def reconstruction_errors(unit: EncodeUnit) -> ChannelErrors:
+    """Errors of the states of a block, decoded from their latents."""
+    job = unit.job
+    states, latents = Cube.load(job.states), job.cube()
+    coder = job.coder.load(job.device)
+    times = _times(states, unit.block)
+    latent = torch.from_numpy(latents.read(times)[LATENT].values).float()
+    error = coder.decode(latent) - coder.standardised(states, times)
+    by_row = error.double().square().mean(dim=3).sum(dim=0).numpy()
+    return ChannelErrors((by_row * coder.schema.grid.area_weights).mean(axis=1), len(times))
+
+
+def reconstruction_table(job: EncodeJob, errors: list[ChannelErrors]) -> pd.DataFrame:
+    """RMSE by channel, in standard deviations of the weather and in physical units."""
+    coder = job.coder.load(job.device)
+    states = sum(e.states for e in errors)
+    rmse = np.sqrt(np.sum([e.squares for e in errors], axis=0) / states)
+    return pd.DataFrame(
+        {
+            "channel": coder.schema.names,
+            "rmse_std": rmse,
+            "rmse": rmse * coder.normalisation.std,
+            "units": [c.units for c in coder.schema.channels],
+        }
+    )

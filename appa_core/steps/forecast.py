@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-import xarray as xr
 from torch import Tensor
 
 from appa_core.blankets import ForecastPlan
@@ -22,7 +21,9 @@ from appa_core.diffusion.denoiser import Condition, Denoiser
 from appa_core.diffusion.noise import blanket_noise
 from appa_core.diffusion.samplers import DpmSolver
 from appa_core.errors import InputError
-from appa_core.io.datasets import StateArchive, write_zarr
+from appa_core.io.archives import is_cube, open_archive
+from appa_core.io.cube import Cube
+from appa_core.io.datasets import Archive, write_zarr
 from appa_core.io.forecasts import FieldSelection, forecast_dataset
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.io.tensors import load_tensors, save_tensors
@@ -42,13 +43,23 @@ class StateSource:
 
     Args:
         name: Catalog entry.
-        url: Zarr store.
+        url: Zarr store, or a cube of ingested states.
         fingerprint: Hash that changes when its data change.
     """
 
     name: str
     url: str
     fingerprint: str
+
+    def open(self) -> Archive:
+        """Its states."""
+        return open_archive(self.url)
+
+    def identity(self, times: pd.DatetimeIndex) -> str:
+        """Hash that changes when the states of some times do."""
+        if not is_cube(self.url):
+            return self.fingerprint
+        return Cube.load(self.url).digest(times[0], times[-1] + pd.Timedelta(1, "ns"))
 
 
 @dataclass(frozen=True)
@@ -123,7 +134,7 @@ def prepare_forecast(
     _ = job.plan, job.selection
     known = job.times(range(1 - job.plan.known_states, 1))
     try:
-        StateArchive([source.url]).require(known)
+        source.open().require(known)
     except InputError as error:
         raise InputError(
             f"a forecast from {known[-1]:%Y-%m-%dT%H:%M} needs the {len(known)} states up to that "
@@ -153,11 +164,11 @@ class Forecaster:
             "encode-known",
             1,
             {"times": [str(t) for t in times]},
-            {"states": job.source.fingerprint, "model": job.model_key},
+            {"states": job.source.identity(times), "model": job.model_key},
         )
 
         def build(folder: Path) -> Mapping[str, Any]:
-            states = job.preset.state.build().stack(StateArchive([job.source.url]).read(times))
+            states = job.preset.state.build().stack(job.source.open().read(times))
             standard = self._model.normalisation.standardise(states, times.values)
             latents = self._model.encode(torch.from_numpy(standard).to(job.device))
             save_tensors(folder / LATENTS, {"latents": latents[None]})
@@ -279,10 +290,10 @@ class Forecaster:
         return self._job.selection.of_states(self._job.selection.schema.bound(states))
 
     def _attributes(self) -> dict[str, str]:
-        source = xr.open_zarr(self._job.source.url, chunks=None, consolidated=False)
+        source = self._job.source.open()
         return {
             "title": "Appa ensemble forecast",
-            "source": str(source.attrs.get("source", "unknown")),
+            "source": str(source.attributes.get("source", "unknown")),
             "model": f"{self._job.request.model} {self._job.model_key}",
             "Conventions": "CF-1.11",
         }

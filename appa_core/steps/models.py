@@ -27,7 +27,7 @@ from appa_core.io.hashing import content_key, file_sha256
 from appa_core.io.store import MANIFEST, Artifact, write_atomically
 from appa_core.io.tensors import load_into, load_tensors, save_tensors
 from appa_core.nn.transformer import SpaceTimeTransformer
-from appa_core.steps.encode import LATENT_STATISTICS
+from appa_core.steps.latents import LATENT_STATISTICS
 from appa_core.steps.statistics import (
     NORMALISATION,
     load_normalisation,
@@ -151,7 +151,7 @@ def cached_model(folder: str, key: str, device: str) -> Model:
 
 @dataclass(frozen=True)
 class TrainedParts:
-    """The artifacts that make a model."""
+    """The artifacts that make a model; `latents` are the statistics of latents."""
 
     statistics: Artifact
     autoencoder: Artifact

@@ -13,10 +13,10 @@ import pandas as pd
 from zarr.codecs import BloscCodec
 
 from appa_core.errors import InputError, IntegrityError
-from appa_core.io.datasets import write_zarr
+from appa_core.io.datasets import StateArchive, write_zarr
 from appa_core.io.hashing import file_sha256, tree_checksums, tree_digest
 from appa_core.io.store import MANIFEST, Artifact, write_atomically
-from appa_core.steps.statistics import open_states
+from appa_core.steps.simulate import STATES
 
 #: Smallest difference that the sample keeps, by variable, in SI units: about a hundredth of
 #: the spread of the weather at the level where it varies least.
@@ -39,7 +39,7 @@ def pack_sample(
     folder: Path, chunks: Sequence[Artifact], start: pd.Timestamp, end: pd.Timestamp
 ) -> None:
     """Write the states of [start, end) as 16-bit integers, with a manifest of checksums."""
-    archive = open_states(chunks)
+    archive = StateArchive([chunk.locate(STATES) for chunk in chunks])
     times = archive.times[(archive.times >= start) & (archive.times < end)]
     dataset = archive.read(times)
     codec = BloscCodec(cname="zstd", clevel=9, shuffle="bitshuffle")

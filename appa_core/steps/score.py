@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from appa_core.io.datasets import StateArchive
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.metrics.ensemble import EnsembleStatistics, FieldStatistics
 from appa_core.steps.forecast import FORECAST, ForecastJob
@@ -96,7 +95,7 @@ class ForecastStatistics:
 
 def verified_leads(job: ForecastJob) -> range:
     """Leads, in states, whose truth is in the source; from 1."""
-    available = set(StateArchive([job.source.url]).times)
+    available = set(job.source.open().times)
     leads = range(1, job.plan.lead_states + 1)
     count = next((i for i, t in enumerate(job.times(leads)) if t not in available), len(leads))
     return range(1, count + 1)
@@ -109,7 +108,7 @@ def compare(job: ForecastJob, forecast: Artifact) -> Comparison | None:
         return None
     schema, selection = job.preset.state.build(), job.selection
     times = job.times(leads)
-    states = schema.stack(StateArchive([job.source.url]).read(job.times(range(len(leads) + 1))))
+    states = schema.stack(job.source.open().read(job.times(range(len(leads) + 1))))
     normalisation = cached_model(job.model_folder, job.model_key, job.device).normalisation
     base = np.broadcast_to(normalisation.base.at(times.values), states[1:].shape)
     with forecast.verify().local() as folder:
@@ -138,11 +137,12 @@ def score_forecast(
 ) -> Artifact:
     """Write `scores.csv`: one row per variable, level and lead whose truth is known."""
     leads = verified_leads(job)
+    times = job.times(range(len(leads) + 1))
     recipe = Recipe(
         "scores",
         1,
         {"verified_leads": len(leads)},
-        {"forecast": forecast.key, "states": job.source.fingerprint},
+        {"forecast": forecast.key, "states": job.source.identity(times)},
     )
 
     def build(folder: Path) -> Mapping[str, Any]:

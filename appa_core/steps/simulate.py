@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import xarray as xr
 
 from appa_core.config.presets import NatureConfig
 from appa_core.io.datasets import write_zarr
+from appa_core.io.sources import SourceSpec
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.nature.speedy import STEP_HOURS, NatureModel
 from appa_core.schema import StateSchema
@@ -19,6 +20,8 @@ from appa_core.steps.step import run_step
 
 _STATE = "model-state.msgpack"
 STATES = "states.zarr"
+#: Name of the nature run among the sources.
+NATURE = "nature"
 
 
 class _Simulation:
@@ -58,6 +61,16 @@ def chunk_recipe(
             "jcm": config.jcm_version,
         },
         parents={} if previous is None else {"previous": previous.key},
+    )
+
+
+def nature_source(chunks: Sequence[Artifact]) -> SourceSpec:
+    """The nature run as a source of states; longer runs continue shorter ones."""
+    return SourceSpec(
+        name=NATURE,
+        format="zarr",
+        urls=tuple(chunk.locate(STATES) for chunk in chunks),
+        fingerprint=chunks[0].key,
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -16,10 +16,11 @@ from appa_core.autoencoder import Autoencoder
 from appa_core.config.build import autoencoder_shape, optimiser_settings
 from appa_core.config.presets import Preset
 from appa_core.diffusion.noise import generator_for
+from appa_core.io.cube import Cube
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.io.tensors import load_into, load_tensors
 from appa_core.objectives import ReconstructionObjective
-from appa_core.steps.statistics import NORMALISATION, load_normalisation, open_states, period
+from appa_core.steps.statistics import NORMALISATION, load_normalisation, require_states
 from appa_core.steps.training import WEIGHTS, TrainingJob, run_training
 from appa_core.training import initialised
 
@@ -29,23 +30,25 @@ _INITIAL_DRAW = 1 << 20  # stream of random numbers that no iteration uses
 
 
 def load_standardised(
-    preset: Preset, chunks: Sequence[Artifact], statistics: Artifact, start: Any, end: Any
-) -> tuple[Tensor, np.ndarray]:
-    """Standardised states of [start, end) in memory.
+    preset: Preset, states: Cube, statistics: Artifact, start: Any, end: Any
+) -> Tensor:
+    """Standardised states of [start, end) in memory, (T, C, H, W) float16.
 
-    Returns:
-        (T, C, H, W) float16 and their times (T,).
+    Raises:
+        InputError: A state of the period is absent.
     """
-    schema, archive = preset.state.build(), open_states(chunks)
+    start, end = pd.Timestamp(start), pd.Timestamp(end)
+    require_states(states, start, end)
+    schema = preset.state.build()
     with statistics.local() as folder:
         normalisation = load_normalisation(folder / NORMALISATION)
-    times = archive.times[period(archive.times, start, end)]
+    times = pd.date_range(start, end, freq=f"{schema.step_hours}h", inclusive="left")
     out = torch.empty((len(times), len(schema.channels), *schema.grid.shape), dtype=torch.float16)
     for low in tqdm(range(0, len(times), _BLOCK), desc="loading states", mininterval=5):
         part = times[low : low + _BLOCK]
-        states = normalisation.standardise(schema.stack(archive.read(part)), part.values)
-        out[low : low + len(part)] = torch.from_numpy(states)
-    return out, times.values
+        values = normalisation.standardise(schema.stack(states.read(part)), part.values)
+        out[low : low + len(part)] = torch.from_numpy(values)
+    return out
 
 
 def loss_weights(preset: Preset) -> tuple[Tensor, Tensor]:
@@ -63,7 +66,7 @@ class _Lesson:
     """What the autoencoder of a preset is trained on; data are read when first needed."""
 
     preset: Preset
-    chunks: Sequence[Artifact]
+    states: Cube
     statistics: Artifact
     seed: int
 
@@ -110,13 +113,13 @@ class _Lesson:
         return {"mean_rmse": rmse.mean().item(), "worst_rmse": rmse.max().item()}
 
     def _states(self, start: Any, end: Any) -> Tensor:
-        return load_standardised(self.preset, self.chunks, self.statistics, start, end)[0]
+        return load_standardised(self.preset, self.states, self.statistics, start, end)
 
 
 def train_autoencoder(
     store: ArtifactStore,
     preset: Preset,
-    chunks: Sequence[Artifact],
+    states: Cube,
     statistics: Artifact,
     seed: int = 0,
 ) -> Artifact:
@@ -125,22 +128,23 @@ def train_autoencoder(
     Args:
         store: Where checkpoints and weights are kept.
         preset: Sizes, periods, optimiser.
-        chunks: Nature-run chunks.
-        statistics: What `fit_statistics` gave.
+        states: Ingested states.
+        statistics: What `merge_statistics` gave.
         seed: Seed of initial weights and batches.
 
     Returns:
         An artifact with `weights.safetensors`.
     """
-    config = preset.autoencoder
+    config, split = preset.autoencoder, preset.split
+    start, end = pd.Timestamp(split.train_start), pd.Timestamp(split.test_start)
     recipe = Recipe(
         step="train-autoencoder",
-        version=1,
-        config={"autoencoder": config.hashed()},
-        parents={"statistics": statistics.key},
+        version=2,
+        config={"autoencoder": config.hashed(), "split": split.hashed()},
+        parents={"states": states.digest(start, end), "statistics": statistics.key},
         seed=seed,
     )
-    lesson = _Lesson(preset, chunks, statistics, seed)
+    lesson = _Lesson(preset, states, statistics, seed)
     job = TrainingJob(
         recipe,
         lesson.network,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -14,11 +17,12 @@ from appa_core.config.build import mask_shares, optimiser_settings, transformer_
 from appa_core.config.presets import Preset
 from appa_core.diffusion.denoiser import Condition, Denoiser
 from appa_core.diffusion.noise import generator_for
+from appa_core.io.cube import Cube
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.io.tensors import load_tensors
 from appa_core.nn.transformer import SpaceTimeTransformer
 from appa_core.objectives import DenoisingObjective
-from appa_core.steps.encode import LATENT_STATISTICS, LATENTS, TIMES
+from appa_core.steps.latents import LATENT_STATISTICS, load_latents
 from appa_core.steps.training import TrainingJob, run_training
 from appa_core.training import initialised
 
@@ -66,60 +70,91 @@ class _Blankets:
         return self.context[index[:, None] + torch.arange(self.states)]
 
 
+@dataclass(frozen=True)
+class _Lesson:
+    """What the denoiser of a preset is trained on; data are read when first needed."""
+
+    preset: Preset
+    latents: Cube
+    statistics: Artifact
+    seed: int
+
+    @cached_property
+    def training(self) -> _Blankets:
+        return self._blankets(self.preset.split.train_start, self.preset.split.validation_start)
+
+    @cached_property
+    def held_out(self) -> _Blankets:
+        return self._blankets(self.preset.split.validation_start, self.preset.split.test_start)
+
+    def _blankets(self, start: date, end: date) -> _Blankets:
+        values, times = load_latents(
+            self.latents, self.statistics, pd.Timestamp(start), pd.Timestamp(end)
+        )
+        return _Blankets(values, latent_context(self.preset, times), self.preset.denoiser.states)
+
+    @cached_property
+    def objective(self) -> DenoisingObjective:
+        config = self.preset.denoiser
+        with self.statistics.local() as folder:
+            std = load_tensors(folder / LATENT_STATISTICS)["std"]
+        return DenoisingObjective(
+            load=self.training.load,
+            load_context=self.training.load_context,
+            count=self.training.count,
+            batch=config.training.batch,
+            states=config.states,
+            weights=latent_weights(self.preset, std),
+            masks=mask_shares(self.preset),
+            noise_mean=config.noise_mean,
+            noise_scale=config.noise_scale,
+            seed=self.seed,
+        )
+
+    def network(self) -> nn.Module:
+        shape = transformer_shape(self.preset)
+        generator = generator_for(self.seed, _INITIAL_DRAW)
+        return initialised(lambda: SpaceTimeTransformer(shape), generator)
+
+    def loss(self, model: nn.Module, iteration: int) -> Tensor:
+        return self.objective.loss(model, iteration)
+
+    def validate(self, model: nn.Module) -> Mapping[str, float]:
+        return forecast_skill(self.preset, model, self.held_out, self.objective.weights)
+
+
 def train_denoiser(
-    store: ArtifactStore, preset: Preset, encoded: Artifact, seed: int = 0
+    store: ArtifactStore, preset: Preset, latents: Cube, statistics: Artifact, seed: int = 0
 ) -> Artifact:
     """Train the denoiser of a preset.
 
     Args:
         store: Where checkpoints and weights are kept.
         preset: Sizes, masks, optimiser.
-        encoded: What `encode_states` gave.
+        latents: Encoded states of the training and validation periods.
+        statistics: What `fit_latent_statistics` gave.
         seed: Seed of initial weights, batches and noise.
 
     Returns:
         An artifact with `weights.safetensors`.
     """
-    config = preset.denoiser
+    config, split = preset.denoiser, preset.split
+    start, end = pd.Timestamp(split.train_start), pd.Timestamp(split.test_start)
     recipe = Recipe(
         step="train-denoiser",
-        version=1,
-        config={"denoiser": config.hashed()},
-        parents={"latents": encoded.key},
+        version=2,
+        config={"denoiser": config.hashed(), "split": split.hashed()},
+        parents={"latents": latents.digest(start, end), "statistics": statistics.key},
         seed=seed,
     )
-    with encoded.local() as folder:
-        latents = torch.from_numpy(np.load(folder / LATENTS, mmap_mode="c"))
-        times = np.load(folder / TIMES).astype("datetime64[s]")
-        std = load_tensors(folder / LATENT_STATISTICS)["std"]
-    context = latent_context(preset, times)
-    border = int(np.searchsorted(times, np.datetime64(preset.split.validation_start)))
-    training = _Blankets(latents[:border], context[:border], config.states)
-    held_out = _Blankets(latents[border:], context[border:], config.states)
-    objective = DenoisingObjective(
-        load=training.load,
-        load_context=training.load_context,
-        count=training.count,
-        batch=config.training.batch,
-        states=config.states,
-        weights=latent_weights(preset, std),
-        masks=mask_shares(preset),
-        noise_mean=config.noise_mean,
-        noise_scale=config.noise_scale,
-        seed=seed,
-    )
-
-    def network() -> nn.Module:
-        shape = transformer_shape(preset)
-        return initialised(lambda: SpaceTimeTransformer(shape), generator_for(seed, _INITIAL_DRAW))
-
+    lesson = _Lesson(preset, latents, statistics, seed)
     job = TrainingJob(
         recipe,
-        network,
-        objective.loss,
+        lesson.network,
+        lesson.loss,
         optimiser_settings(config.training),
         config.training.checkpoint_every,
-        lambda model: forecast_skill(preset, model, held_out, objective.weights),
+        lesson.validate,
     )
     return run_training(store, job)
 

@@ -9,6 +9,7 @@ from prefect.testing.utilities import prefect_test_harness
 
 from appa_core.config.presets import load_preset
 from appa_core.errors import InputError
+from appa_core.io.cube import Cube
 from appa_core.io.store import ArtifactStore
 from appa_core.steps.models import load_model
 from appa_core.steps.sample import verify_sample
@@ -41,11 +42,14 @@ def test_another_seed_gives_another_model(tiny_world, tmp_path):
 
 def test_ingest_packs_a_stretch(tmp_path):
     store = ArtifactStore(tmp_path / "store")
-    synthetic_chunks(store, tiny_preset())
     span = (pd.Timestamp("2012-01-08"), pd.Timestamp("2012-01-13"))
-    chunks = ingest(tiny_preset(), store.url, pack=(str(tmp_path / "sample"), *span))
-    assert len(chunks) == 6
-    assert verify_sample(tmp_path / "sample")["made_from"]["last_chunk"] == chunks[-1].key
+    chunks = synthetic_chunks(store, tiny_preset())
+    url = ingest(
+        tiny_preset(), store.url, start=span[0], end=span[1], pack=str(tmp_path / "sample")
+    )
+    cube = Cube.load(url)
+    assert len(cube.times()) == 20
+    assert verify_sample(tmp_path / "sample")["made_from"]["last_chunk"] == chunks[1].key
     packed = xr.open_zarr(tmp_path / "sample" / "states.zarr")
     assert packed.sizes["time"] == 20
     original = xr.open_zarr(chunks[0].locate("states.zarr"))["temperature"]

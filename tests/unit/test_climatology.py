@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from appa_core.climatology import ClimatologyFit, Normalisation, SeasonalClimatology
+from appa_core.climatology import Normalisation, PooledFit, SeasonalClimatology, SeasonalFit
 from appa_core.errors import DataError
 
 WEIGHTS = np.array([0.8, 1.2])
@@ -12,8 +12,14 @@ def times(days, step_hours=6):
     return start + np.arange(0, days * 24, step_hours) * np.timedelta64(3600, "s")
 
 
-def fitted(states, when, harmonics=1, pooled=False):
-    fit = ClimatologyFit(4, harmonics, states.shape[1:], WEIGHTS, pooled=pooled)
+def seasonal(states, when, harmonics=1):
+    fit = SeasonalFit(4, harmonics, states.shape[1:], WEIGHTS)
+    fit.add(states, when)
+    return fit
+
+
+def pooled(states, when):
+    fit = PooledFit(states.shape[1:], WEIGHTS)
     fit.add(states, when)
     return fit
 
@@ -29,7 +35,8 @@ def synthetic(days=730):
 
 def test_recovers_the_cycle_and_the_spread():
     when, states = synthetic()
-    climatology, std = fitted(states, when).solve()
+    normalisation = seasonal(states, when).solve()
+    climatology, std = normalisation.base, normalisation.std
     expected = 280 + 10 * np.cos(0) + 3 * 0
     assert climatology.at(when[:1]).mean() == pytest.approx(expected, abs=0.5)
     assert climatology.at(when[2:3]).mean() == pytest.approx(expected + 6, abs=0.5)
@@ -38,35 +45,75 @@ def test_recovers_the_cycle_and_the_spread():
 
 def test_spread_is_that_of_the_residuals():
     when, states = synthetic()
-    climatology, std = fitted(states, when).solve()
-    residual = states - climatology.at(when)
+    normalisation = seasonal(states, when).solve()
+    std = normalisation.std
+    residual = states - normalisation.base.at(when)
     direct = np.sqrt((residual**2 * WEIGHTS[:, None]).mean(axis=(0, 2, 3)))
     np.testing.assert_allclose(std, direct, rtol=1e-4)
 
 
-def test_pieces_merge_to_the_whole():
+@pytest.mark.parametrize("fit", [seasonal, pooled])
+@pytest.mark.parametrize("cut", [1, 700, 1599])
+def test_pieces_merge_to_the_whole(fit, cut):
     when, states = synthetic(400)
-    whole = fitted(states, when)
-    parts = fitted(states[:700], when[:700])
-    parts.merge(fitted(states[700:], when[700:]))
+    whole = fit(states, when)
+    parts = fit(states[:cut], when[:cut])
+    parts.merge(fit(states[cut:], when[cut:]).sums)
     a, b = whole.solve(), parts.solve()
-    np.testing.assert_allclose(a[0].coefficients, b[0].coefficients, rtol=1e-6)
-    np.testing.assert_allclose(a[1], b[1], rtol=1e-6)
+    np.testing.assert_allclose(a.base.coefficients, b.base.coefficients, rtol=1e-6)
+    np.testing.assert_allclose(a.std, b.std, rtol=1e-6)
 
 
 def test_pooled_is_the_global_mean_and_spread():
     when, states = synthetic(100)
-    climatology, std = fitted(states, when, pooled=True).solve()
+    normalisation = pooled(states, when).solve()
     mean = (states * WEIGHTS[:, None]).mean(axis=(0, 2, 3))
-    np.testing.assert_allclose(climatology.at(when[:1])[0, :, 0, 0], mean, rtol=1e-5)
+    np.testing.assert_allclose(normalisation.base.at(when[:1])[0, :, 0, 0], mean, rtol=1e-5)
     direct = (((states - mean[:, None, None]) ** 2) * WEIGHTS[:, None]).mean(axis=(0, 2, 3))
-    np.testing.assert_allclose(std, np.sqrt(direct), rtol=1e-3)
+    np.testing.assert_allclose(normalisation.std, np.sqrt(direct), rtol=1e-3)
+
+
+def masked(days=400):
+    when, states = synthetic(days)
+    states[:, 1, 0, 2] = np.nan
+    return when, states
+
+
+@pytest.mark.parametrize("fit", [seasonal, pooled])
+def test_cells_without_values_are_left_out_of_the_spread_and_stay_empty(fit):
+    when, states = masked()
+    normalisation = fit(states, when).solve()
+    expected = np.zeros((2, 2, 3), bool)
+    expected[1, 0, 2] = True
+    assert np.array_equal(normalisation.missing, expected)
+    area = np.broadcast_to(WEIGHTS[:, None], (2, 3)) * ~expected[1]
+    departures = np.nan_to_num(states[:, 1] - normalisation.base.at(when)[:, 1])
+    direct = np.sqrt((departures**2 * area).sum() / area.sum() / len(when))
+    assert normalisation.std[1] == pytest.approx(direct, rel=1e-3)
+    standard = normalisation.standardise(states, when)
+    assert (standard[:, 1, 0, 2] == 0).all()
+    np.testing.assert_allclose(normalisation.restore(standard, when), states, rtol=1e-5)
+
+
+def test_a_mask_that_moves_is_an_error():
+    when, states = synthetic(100)
+    states[5, 1, 0, 2] = np.nan
+    with pytest.raises(DataError, match="mask must be fixed"):
+        seasonal(states, when).solve()
+
+
+@pytest.mark.parametrize("fit", [seasonal, pooled])
+def test_a_channel_that_never_varies_is_an_error(fit):
+    when, states = synthetic(100)
+    states[:, 1] = 0.0
+    with pytest.raises(DataError, match=r"\[1\] never vary"):
+        fit(states, when).solve()
 
 
 def test_too_few_states_is_an_error():
     when, states = synthetic(2)
     with pytest.raises(DataError, match="needs 3 states"):
-        fitted(states, when).solve()
+        seasonal(states, when).solve()
 
 
 def test_standardise_and_restore_are_inverse():

@@ -1,0 +1,230 @@
+"""Ingestion: states of any source, harmonised and validated, block by block into a cube."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from appa_core.config.presets import Preset
+from appa_core.errors import DataError, InputError
+from appa_core.io.archives import is_cube
+from appa_core.io.cube import Block, BlockRecord, Cube, CubeSpec, CubeVariable
+from appa_core.io.sources import SourceReader, SourceSpec, open_source
+from appa_core.io.store import ArtifactStore
+from appa_core.schema import MASKED, VARIABLES, StateSchema
+
+STATES = "states"
+
+
+@dataclass(frozen=True)
+class IngestJob:
+    """What is brought from where.
+
+    Args:
+        store: URL of the artifact store.
+        source: Where states are read.
+        schema: Fields, grid and step that they are brought to.
+        block_states: States of a block: a unit of work, and a shard.
+    """
+
+    store: str
+    source: SourceSpec
+    schema: StateSchema
+    block_states: int
+
+    def cube(self) -> Cube:
+        """The cube of these states, made if it is not there."""
+        return Cube.open(self.store, states_spec(self.source.name, self.schema, self.block_states))
+
+
+def states_spec(source: str, schema: StateSchema, block_states: int) -> CubeSpec:
+    """Identity and layout of the cube of a source's states.
+
+    Args:
+        source: Name of the source; what its states are read from may move and grow.
+        schema: Fields, grid and step.
+        block_states: States of a block.
+    """
+    upper = {c.variable for c in schema.channels if c.level is not None}
+    plane = ("latitude", "longitude")
+    variables = tuple(
+        CubeVariable(
+            name,
+            ("level", *plane) if name in upper else plane,
+            {"units": VARIABLES[name][0], "standard_name": VARIABLES[name][1]},
+            may_be_missing=name in MASKED,
+        )
+        for name in schema.variables
+    )
+    coordinates = {
+        "latitude": np.asarray(schema.grid.latitudes),
+        "longitude": np.asarray(schema.grid.longitudes),
+    }
+    if upper:
+        coordinates["level"] = np.asarray(schema.levels, np.int64)
+    return CubeSpec(
+        step=STATES,
+        version=1,
+        config={"source": source, "schema": schema.fingerprint},
+        parents={},
+        step_hours=schema.step_hours,
+        block_states=block_states,
+        coordinates=coordinates,
+        variables=variables,
+    )
+
+
+def ingested_states(store: str, source: str, preset: Preset) -> Cube:
+    """The cube of a source's states on a preset's terms.
+
+    Raises:
+        InputError: They have not been ingested.
+    """
+    spec = states_spec(source, preset.state.build(), preset.data.block_states)
+    url = f"{ArtifactStore(store).url}/{spec.step}/{spec.key}"
+    if not is_cube(url):
+        raise InputError(
+            f"{store} holds no states of source {source} for preset {preset.name}; ingest them "
+            f"first: python -m flows.ingest --source {source} --preset {preset.name} --end END"
+        )
+    return Cube.load(url)
+
+
+@dataclass(frozen=True)
+class IngestUnit:
+    """One block to read, and why.
+
+    Args:
+        job: From where to where.
+        block: Which block.
+        start: First time.
+        end: Time before which the states end.
+        reason: `new`, `extended`, `final` (it was preliminary), `changed` (its source did), or
+            what is wrong with the block that is there.
+    """
+
+    job: IngestJob
+    block: Block
+    start: pd.Timestamp
+    end: pd.Timestamp
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.block.name} ({self.start:%Y-%m-%d}, {self.reason})"
+
+
+@lru_cache(maxsize=4)
+def _opened(source: SourceSpec) -> SourceReader:
+    """A source that stays open for the blocks that a worker reads."""
+    return open_source(source)
+
+
+def plan_ingest(
+    job: IngestJob, start: pd.Timestamp, end: pd.Timestamp, *, verify: bool = True
+) -> list[IngestUnit]:
+    """Blocks of [start, end) that must be read.
+
+    Args:
+        job: From where to where.
+        start: First time wanted.
+        end: Time before which the states end.
+        verify: Compare the checksums of blocks that are there.
+
+    Raises:
+        InputError: The period is empty, or the source does not cover it.
+    """
+    if not start < end:
+        raise InputError(f"expected a start before the end, got {start} and {end}")
+    cube = job.cube()
+    reader = _opened(job.source)
+    units = []
+    for block in cube.blocks(start, end):
+        times = cube.times_of(block)
+        wanted = times[(times >= start) & (times < end)]
+        unit = _unit(job, cube, block, wanted, reader, verify=verify)
+        if unit is not None:
+            units.append(unit)
+    _require(reader, units, job)
+    return units
+
+
+def _unit(
+    job: IngestJob,
+    cube: Cube,
+    block: Block,
+    wanted: pd.DatetimeIndex,
+    reader: SourceReader,
+    *,
+    verify: bool,
+) -> IngestUnit | None:
+    """What must be done for a block, if anything."""
+    record = cube.record(block)
+    step = pd.Timedelta(hours=job.schema.step_hours)
+    first, last = wanted[0], wanted[-1]
+    if record is None:
+        return IngestUnit(job, block, first, last + step, "new")
+    whole = min(first, record.first), max(last, record.last) + step
+    if (whole[0], whole[1] - step) != (record.first, record.last):
+        return IngestUnit(job, block, *whole, "extended")
+    final = reader.final_until
+    if record.preliminary and (final is None or record.last <= final):
+        return IngestUnit(job, block, *whole, "final")
+    if record.provenance.get("source_fingerprint") != reader.fingerprint:
+        return IngestUnit(job, block, *whole, "changed")
+    damage = cube.check(block) if verify else None
+    return None if damage is None else IngestUnit(job, block, *whole, damage)
+
+
+def _require(reader: SourceReader, units: Sequence[IngestUnit], job: IngestJob) -> None:
+    """Refuse a period that the source does not cover, before anything is written."""
+    if not units:
+        return
+    held, step = reader.available(job.schema), f"{job.schema.step_hours}h"
+    for unit in units:
+        times = pd.date_range(unit.start, unit.end, freq=step, inclusive="left")
+        absent = times[~times.isin(held)]
+        if len(absent):
+            raise InputError(
+                f"source {job.source.name} has no state at {absent[0]:%Y-%m-%dT%H:%M} "
+                f"({len(absent)} of {len(times)} states of block {unit.block.name}); "
+                f"{_span(held)}; choose a period within it with --start and --end"
+            )
+
+
+def _span(times: pd.DatetimeIndex) -> str:
+    if not len(times):
+        return "no time has all that the preset needs"
+    return f"it holds {times[0]:%Y-%m-%dT%H:%M} to {times[-1]:%Y-%m-%dT%H:%M}"
+
+
+def ingest_unit(unit: IngestUnit) -> BlockRecord:
+    """Read, harmonise, validate and commit one block.
+
+    Raises:
+        DataError: The states do not have the content that they should; nothing is committed.
+    """
+    job = unit.job
+    cube, reader = job.cube(), _opened(job.source)
+    times = pd.date_range(unit.start, unit.end, freq=f"{job.schema.step_hours}h", inclusive="left")
+    cube.begin(unit.block)
+    states = reader.read(job.schema, times)
+    if [str(v) for v in states.data_vars] != list(job.schema.variables):
+        raise DataError(
+            f"source {job.source.name} gave {list(states.data_vars)}, expected "
+            f"{list(job.schema.variables)}"
+        )
+    final = reader.final_until
+    return cube.commit(
+        unit.block,
+        states,
+        {
+            "source": job.source.name,
+            "source_fingerprint": reader.fingerprint,
+            "notice": str(reader.attributes.get("source", "")),
+        },
+        preliminary=final is not None and bool(times[-1] > final),
+    )

@@ -1,0 +1,105 @@
+"""The whole chain, from states to a scored forecast: `python -m flows.pipeline --preset tiny`.
+
+Ingest -> normalise -> train both networks -> encode -> forecast -> score. Run it again and every
+step is found in the store. With `--source nature` the states are simulated first.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from flows.cli import add_cluster_options, new_parser, prepare_environment, run_command
+
+
+def _parse(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = new_parser("pipeline", "The whole chain, from states to a scored forecast.")
+    add = parser.add_argument
+    add("--preset", default="tiny", help="preset, by name or YAML file (default: %(default)s)")
+    add("--source", default="sample", help="catalog entry, path or URL (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of everything (default: %(default)s)")
+    add("--register", metavar="DIR", help="write the model here (default: models/<preset>)")
+    add("--members", type=int, default=2, help="size of the ensemble (default: %(default)s)")
+    add("--lead-hours", type=int, default=48, help="how far to forecast (default: %(default)s)")
+    add("--output", metavar="DIR", help="folder (default: ./results/forecast-<start>-<key>)")
+    add_cluster_options(parser)
+    return parser.parse_args(argv)
+
+
+_ARGUMENTS = _parse() if __name__ == "__main__" else None
+prepare_environment(verbose=bool(_ARGUMENTS and _ARGUMENTS.traceback))
+
+import pandas as pd  # noqa: E402
+from prefect import flow  # noqa: E402
+
+from appa_core.config.presets import Preset, load_preset  # noqa: E402
+from flows.forecast import ForecastResult, forecast, print_summary  # noqa: E402
+from flows.ingest import ingest  # noqa: E402
+from flows.train import train  # noqa: E402
+from tasks.cluster import ClusterSettings  # noqa: E402
+
+
+@flow(name="pipeline", validate_parameters=False)
+def pipeline(  # noqa: PLR0913
+    preset: Preset,
+    store: str,
+    folder: str,
+    *,
+    source: str = "sample",
+    seed: int = 0,
+    members: int = 2,
+    lead_hours: int = 48,
+    output: str | None = None,
+    cluster: ClusterSettings | None = None,
+) -> ForecastResult:
+    """Ingest, train, and forecast from the start of the test period.
+
+    Args:
+        preset: Everything about data, networks and sampling.
+        store: Artifact store.
+        folder: Where the model is written.
+        source: Catalog entry, path or URL of the states.
+        seed: Seed of weights and of the ensemble.
+        members: Size of the ensemble.
+        lead_hours: How far to forecast.
+        output: Folder of the forecast.
+        cluster: Where blocks are worked on.
+
+    Returns:
+        Where the forecast is.
+    """
+    step = pd.Timedelta(hours=preset.state.step_hours)
+    first = pd.Timestamp(preset.split.train_start)
+    start = pd.Timestamp(preset.split.test_start) + (preset.sampling.known_states - 1) * step
+    end = start + pd.Timedelta(hours=lead_hours) + step
+    states = ingest(preset, store, source, first, end, cluster=cluster)
+    train(preset, store, folder, seed=seed, source=source, cluster=cluster)
+    return forecast(
+        f"{start:%Y-%m-%dT%H}",
+        lead_hours=lead_hours,
+        members=members,
+        seed=seed,
+        model=folder,
+        source=states,
+        store=store,
+        output=output,
+    )
+
+
+def _main(arguments: argparse.Namespace) -> None:
+    preset = load_preset(arguments.preset)
+    result = pipeline(
+        preset,
+        arguments.store,
+        arguments.register or f"models/{preset.name}",
+        source=arguments.source,
+        seed=arguments.seed,
+        members=arguments.members,
+        lead_hours=arguments.lead_hours,
+        output=arguments.output,
+        cluster=ClusterSettings.of(arguments),
+    )
+    print_summary(result)
+
+
+if _ARGUMENTS is not None:
+    run_command(_main, _ARGUMENTS)

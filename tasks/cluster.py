@@ -1,0 +1,189 @@
+"""Running blocks of work on Dask: an embedded cluster, or one that runs already.
+
+The only module that uses Dask. Units are coarse (a block of states), are submitted a few at a
+time, and return small records, so that graphs stay small and memory flat however long the period.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+from tqdm import tqdm
+
+from appa_core.errors import AppaError, InputError
+
+_Unit = TypeVar("_Unit")
+_Result = TypeVar("_Result")
+_CONNECT_SECONDS = 20
+#: Units submitted for each thread of the cluster: the next is at hand when one ends.
+_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """Where blocks of work run.
+
+    Args:
+        address: Scheduler of a running cluster, such as tcp://host:8786; None: an embedded one.
+        workers: Processes of the embedded cluster; 0 works in this process, one after the other.
+        memory: Limit of each embedded worker, such as "4GiB".
+    """
+
+    address: str | None = None
+    workers: int = 0
+    memory: str = "auto"
+
+    @classmethod
+    def of(cls, arguments: Any) -> ClusterSettings:
+        """From the options of a command line."""
+        return cls(arguments.dask_address, arguments.workers, arguments.worker_memory)
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise InputError(f"expected 0 or more workers, got {self.workers}")
+
+
+@contextmanager
+def open_client(settings: ClusterSettings) -> Iterator[Client]:
+    """A client of the cluster.
+
+    Raises:
+        InputError: Nothing answers at the address, or no worker is there.
+    """
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    if settings.address is None:
+        threads = max(1, (os.cpu_count() or 1) // settings.workers)
+        with _main_module_hidden():
+            cluster = LocalCluster(
+                n_workers=settings.workers,
+                threads_per_worker=1,
+                memory_limit=settings.memory,
+                host="127.0.0.1",
+                dashboard_address=None,
+                env={
+                    "OMP_NUM_THREADS": str(threads),
+                    "MKL_NUM_THREADS": str(threads),
+                    "DASK_LOGGING__DISTRIBUTED": "error",
+                },
+                silence_logs=logging.CRITICAL,
+            )
+        with cluster, Client(cluster, set_as_default=False) as client:
+            yield client
+        return
+    try:
+        client = Client(settings.address, timeout=_CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"no Dask scheduler answers at {settings.address}: {error}; start one with "
+            "`dask scheduler` and workers with `dask worker ADDRESS`, or leave --dask-address out"
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
+        except TimeoutError as error:
+            raise InputError(
+                f"the scheduler at {settings.address} has no worker; start one with "
+                f"`dask worker {settings.address}`"
+            ) from error
+        yield client
+
+
+@contextmanager
+def _main_module_hidden() -> Iterator[None]:
+    """Keep new processes from importing the command that started them, with all of Prefect.
+
+    What they run lies in modules of its own; the import takes seconds and configures logging.
+    """
+    main = sys.modules["__main__"]
+    kept = {name: getattr(main, name, None) for name in ("__spec__", "__file__")}
+    main.__spec__ = None
+    if kept["__file__"] is not None:
+        del main.__file__
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            if value is not None or name == "__spec__":
+                setattr(main, name, value)
+
+
+def run_units(
+    function: Callable[[_Unit], _Result],
+    units: Iterable[_Unit],
+    settings: ClusterSettings,
+    label: str,
+) -> list[_Result]:
+    """Call a function for every unit, in this process or on a cluster.
+
+    Args:
+        function: Picklable; safe to call twice for one unit, which happens if a worker dies.
+        units: What to call it with; their `str` names them in messages.
+        settings: Where to run.
+        label: Title of the progress bar.
+
+    Returns:
+        Results in order of the units.
+
+    Raises:
+        AppaError: What a unit raised; units that are done stay done.
+    """
+    wanted = list(units)
+    bar = tqdm(total=len(wanted), desc=label, unit="block", disable=not wanted)
+    with bar:
+        if not wanted:
+            return []
+        if settings.address is None and (settings.workers == 0 or len(wanted) == 1):
+            return [_counted(function(unit), bar) for unit in wanted]
+        with open_client(settings) as client:
+            return _run_on(client, function, wanted, bar)
+
+
+def _counted(result: _Result, bar: Any) -> _Result:
+    bar.update()
+    return result
+
+
+def _run_on(
+    client: Client, function: Callable[[_Unit], _Result], units: list[_Unit], bar: Any
+) -> list[_Result]:
+    """Keep a few units for each thread in flight; results are small."""
+    threads = max(1, sum(client.nthreads().values()))
+    waiting = iter(enumerate(units))
+    places: dict[Future[_Result], int] = {}
+    results: dict[int, _Result] = {}
+
+    def submit(count: int) -> list[Future[_Result]]:
+        new = [(i, client.submit(function, u, pure=False)) for i, u in islice(waiting, count)]
+        places.update({future: i for i, future in new})
+        return [future for _, future in new]
+
+    running = as_completed(submit(_AHEAD * threads), loop=client.loop)
+    try:
+        for future in running:
+            place = places.pop(future)
+            results[place] = _result_of(future, units[place])
+            bar.update()
+            for following in submit(1):
+                running.add(following)
+    except BaseException:
+        client.cancel(list(places))
+        raise
+    return [results[i] for i in range(len(units))]
+
+
+def _result_of(future: Future[_Result], unit: object) -> _Result:
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise AppaError(
+            f"workers died again and again at block {unit}: most often for lack of memory; give "
+            "them more (--worker-memory) or take smaller blocks (data.block_states of the preset)"
+        ) from error
