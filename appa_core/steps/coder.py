@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -61,6 +61,7 @@ class Coder:
         return torch.cat([self.autoencoder.decode(z.to(self.device)).cpu() for z in parts])
 
 
+@runtime_checkable  # Prefect checks the parameters of flows
 class CoderReference(Protocol):
     """Which coder: small, hashable, and safe to send to a worker."""
 
