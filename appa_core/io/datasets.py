@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -46,7 +47,7 @@ def write_zarr(
         dataset.to_zarr(path, mode="w-", zarr_format=3, consolidated=consolidated, encoding=merged)
 
 
-class Archive:
+class Archive(ABC):
     """States that can be read by time.
 
     Args:
@@ -57,9 +58,9 @@ class Archive:
         self.times = times
 
     @property
+    @abstractmethod
     def attributes(self) -> dict[str, Any]:
         """What is said of the whole, such as `source`."""
-        raise NotImplementedError
 
     @property
     def step(self) -> pd.Timedelta:
@@ -87,13 +88,13 @@ class Archive:
             )
         return np.asarray(positions)
 
+    @abstractmethod
     def read(self, times: Times) -> xr.Dataset:
         """States at some times, loaded.
 
         Raises:
             InputError: A time is not in the archive; the message gives the span that is.
         """
-        raise NotImplementedError
 
 
 class StateArchive(Archive):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +13,12 @@ import torch
 from appa_core.config.build import autoencoder_shape
 from appa_core.errors import IntegrityError
 from appa_core.io.cube import Block, BlockRecord, Cube, CubeSpec, CubeVariable
-from appa_core.steps.coder import CoderReference
+from appa_core.steps.coder import Coder, CoderReference
 from appa_core.steps.latents import LATENT
 from appa_core.steps.statistics import require_states
+
+#: States that are read while those before are encoded.
+_PIECE = 16
 
 
 @dataclass(frozen=True)
@@ -116,9 +121,22 @@ def encode_unit(unit: EncodeUnit) -> BlockRecord:
     coder = job.coder.load(job.device)
     latents.begin(unit.block)
     times = _times(states, unit.block)
-    values = coder.encode(coder.standardised(states, times)).half().numpy()
+    standard = _read_ahead(coder, states, times)
+    values = torch.cat([coder.encode(x).half() for x in standard]).numpy()
     provenance = {"states": _source(states, unit.block).digest}
     return latents.commit(unit.block, {LATENT: values}, provenance, times=times)
+
+
+def _read_ahead(coder: Coder, states: Cube, times: pd.DatetimeIndex) -> Iterator[torch.Tensor]:
+    """Standardised states (T, C, H, W), a few at a time; the next are read meanwhile."""
+    pieces = [times[low : low + _PIECE] for low in range(0, len(times), _PIECE)]
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(coder.standardised, states, pieces[0])
+        for piece in pieces[1:]:
+            standard = ahead.result()
+            ahead = reader.submit(coder.standardised, states, piece)
+            yield standard
+        yield ahead.result()
 
 
 @dataclass(frozen=True)

@@ -141,8 +141,10 @@ def plan_ingest(
         raise InputError(f"expected a start before the end, got {start} and {end}")
     cube = job.cube()
     reader = _opened(job.source)
-    units = []
-    for block in cube.blocks(start, end):
+    units, blocks = [], cube.blocks(start, end)
+    # damaged metadata would make every block of their year look damaged
+    cube.prepare([block for block in blocks if cube.record(block) is not None])
+    for block in blocks:
         times = cube.times_of(block)
         wanted = times[(times >= start) & (times < end)]
         unit = _unit(job, cube, block, wanted, reader, verify=verify)
