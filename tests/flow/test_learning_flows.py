@@ -1,6 +1,6 @@
 """From the nature run to registered weights, with synthetic waves in place of the simulator."""
 
-import importlib.util
+import sys
 
 import pandas as pd
 import pytest
@@ -57,11 +57,16 @@ def test_ingest_packs_a_stretch(tmp_path):
     assert float(error.max()) <= 0.0101
 
 
-@pytest.mark.skipif(importlib.util.find_spec("jcm") is not None, reason="jcm is installed")
-def test_without_the_simulator_the_message_says_what_to_install(tmp_path):
-    preset = load_preset("tiny")
+def test_without_the_simulator_the_message_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jcm", None)  # an import of it, or from it, now fails
+    for name in [name for name in sys.modules if name.startswith("jcm.")]:
+        monkeypatch.delitem(sys.modules, name)
+    nature = load_preset("tiny").nature
     run = simulate_nature_run(
-        ArtifactStore(tmp_path), preset.nature, preset.state.build(), pd.Timestamp("2012-01-02")
+        ArtifactStore(tmp_path),
+        nature,
+        load_preset("tiny").state.build(),
+        pd.Timestamp(nature.start) + pd.Timedelta(days=1),
     )
     with pytest.raises(InputError, match=r"appa\[simulate\]"):
         next(run)
