@@ -191,7 +191,9 @@ class Normalisation:
 
     def standardise(self, states: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Physical (..., T, C, H, W) to standardised states; cells without a value become 0."""
-        out = np.asarray(states - self.base.at(times))
+        base = self.base.at(times)
+        # states are large: one new array is enough, where there is nothing to broadcast
+        out = np.subtract(states, base, out=base if base.shape == states.shape else None)
         out /= self.std[:, None, None].astype(out.dtype)
         return out if self.missing is None else np.where(self.missing, np.float32(0), out)
 

@@ -239,21 +239,21 @@ class StateSchema:
         """
         self._check_grid(dataset)
         out = np.empty((dataset.sizes["time"], len(self.channels), *self.grid.shape), np.float32)
-        cache: dict[str, np.ndarray] = {}
-        for i, channel in enumerate(self.channels):
-            if channel.variable not in dataset:
+        levels = [int(x) for x in dataset["level"].values] if "level" in dataset else []
+        for variable in self.variables:
+            if variable not in dataset:
                 found = ", ".join(map(str, dataset))
-                raise DataError(f"variable {channel.variable!r} is missing; found: {found}")
-            if channel.variable not in cache:
-                cache = {channel.variable: self._oriented(dataset, channel.variable)}
-            values = cache[channel.variable]
-            if channel.level is None:
-                out[:, i] = values
-                continue
-            levels = [int(x) for x in dataset["level"].values]
-            if channel.level not in levels:
-                raise DataError(f"{channel.variable} has no level {channel.level}; has {levels}")
-            out[:, i] = values[:, levels.index(channel.level)]
+                raise DataError(f"variable {variable!r} is missing; found: {found}")
+            values = self._oriented(dataset, variable)
+            for i, channel in enumerate(self.channels):
+                if channel.variable != variable:
+                    continue
+                if channel.level is None:
+                    out[:, i] = values
+                elif channel.level in levels:
+                    out[:, i] = values[:, levels.index(channel.level)]
+                else:
+                    raise DataError(f"{variable} has no level {channel.level}; has {levels}")
         self._check_finite(out, dataset)
         return out
 

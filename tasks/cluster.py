@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
+import dask.config
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 from tqdm import tqdm
 
@@ -23,6 +24,12 @@ from appa_core.errors import AppaError, InputError
 _Unit = TypeVar("_Unit")
 _Result = TypeVar("_Result")
 _CONNECT_SECONDS = 20
+#: By default Dask makes workers give memory back to the system at once. Networks then run at half
+#: their speed, for whatever they allocate is mapped anew; blocks need that memory again anyway.
+_KEEP_MEMORY = {
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 30,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 << 20,
+}
 #: Units submitted for each thread of the cluster: the next is at hand when one ends.
 _AHEAD = 2
 
@@ -61,7 +68,7 @@ def open_client(settings: ClusterSettings) -> Iterator[Client]:
     logging.getLogger("distributed").setLevel(logging.ERROR)
     if settings.address is None:
         threads = max(1, (os.cpu_count() or 1) // settings.workers)
-        with _main_module_hidden():
+        with _main_module_hidden(), dask.config.set(_KEEP_MEMORY):
             cluster = LocalCluster(
                 n_workers=settings.workers,
                 threads_per_worker=1,

@@ -18,7 +18,7 @@ import pandas as pd
 from appa_core.errors import InputError, IntegrityError
 from appa_core.io.hashing import content_key
 
-FORMAT = 1
+FORMAT = 2
 KIND = "cube"
 _NAME = re.compile(r"\w+")
 _DTYPES = ("float16", "float32", "float64")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,13 @@ import torch
 from appa_core.config.build import autoencoder_shape
 from appa_core.errors import IntegrityError
 from appa_core.io.cube import Block, BlockRecord, Cube, CubeSpec, CubeVariable
-from appa_core.steps.coder import Coder, CoderReference
+from appa_core.steps.coder import CoderReference
 from appa_core.steps.latents import LATENT
 from appa_core.steps.statistics import require_states
 
-#: States that are read while those before are encoded.
-_PIECE = 16
+#: Most states that are read and encoded at once, and how many such pieces are in work at a time.
+_PIECE = 32
+_LANES = 2
 
 
 @dataclass(frozen=True)
@@ -121,22 +123,28 @@ def encode_unit(unit: EncodeUnit) -> BlockRecord:
     coder = job.coder.load(job.device)
     latents.begin(unit.block)
     times = _times(states, unit.block)
-    standard = _read_ahead(coder, states, times)
-    values = torch.cat([coder.encode(x).half() for x in standard]).numpy()
+
+    def encode(piece: pd.DatetimeIndex) -> torch.Tensor:
+        return coder.encode(coder.standardised(states, piece)).half()
+
+    count = _LANES * -(-len(times) // (_LANES * _PIECE))  # the same work for each lane
+    pieces = [times[part] for part in np.array_split(np.arange(len(times)), count) if part.size]
+    with _lanes() as lanes:
+        values = torch.cat(list(lanes.map(encode, pieces))).numpy()
     provenance = {"states": _source(states, unit.block).digest}
     return latents.commit(unit.block, {LATENT: values}, provenance, times=times)
 
 
-def _read_ahead(coder: Coder, states: Cube, times: pd.DatetimeIndex) -> Iterator[torch.Tensor]:
-    """Standardised states (T, C, H, W), a few at a time; the next are read meanwhile."""
-    pieces = [times[low : low + _PIECE] for low in range(0, len(times), _PIECE)]
-    with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(coder.standardised, states, pieces[0])
-        for piece in pieces[1:]:
-            standard = ahead.result()
-            ahead = reader.submit(coder.standardised, states, piece)
-            yield standard
-        yield ahead.result()
+@contextmanager
+def _lanes() -> Iterator[ThreadPoolExecutor]:
+    """Threads that share the cores: while one reads states, another has the network at work."""
+    cores = torch.get_num_threads()
+    torch.set_num_threads(max(1, cores // _LANES))  # counts for threads that begin from now on
+    try:
+        with ThreadPoolExecutor(_LANES) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(cores)
 
 
 @dataclass(frozen=True)
