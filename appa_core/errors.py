@@ -26,3 +26,7 @@ class IntegrityError(AppaError):
 
 class NumericalError(AppaError):
     """A computation that left the finite numbers."""
+
+
+class ResourceError(AppaError):
+    """A machine that does not suffice: memory, processes, time."""

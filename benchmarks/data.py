@@ -24,8 +24,7 @@ import pandas as pd
 import torch
 import zarr
 
-from appa_core.autoencoder import Autoencoder
-from appa_core.config.build import autoencoder_shape
+from appa_core.config.build import build_autoencoder
 from appa_core.config.presets import Preset, load_preset
 from appa_core.io.cube import Cube
 from appa_core.io.sources import SourceSpec
@@ -210,7 +209,7 @@ class WideCoder:
 
 @lru_cache
 def _wide(reference: WideCoder, device: str) -> Coder:
-    autoencoder = Autoencoder(autoencoder_shape(reference.preset)).to(device).eval()
+    autoencoder = build_autoencoder(reference.preset).to(device).eval()
     return replace(reference.registered.load(device), autoencoder=autoencoder)
 
 

@@ -13,8 +13,8 @@ from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
+from appa_core.config.base import Strict
 from appa_core.config.named import parse_named
-from appa_core.config.presets import Strict
 from appa_core.errors import InputError
 from appa_core.io.cds import Split
 from appa_core.io.opening import Accumulation

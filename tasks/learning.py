@@ -24,6 +24,7 @@ from appa_core.steps import (
     statistics,
     train_autoencoder,
     train_denoiser,
+    training,
 )
 from appa_core.steps.simulate import simulate_nature_run
 from tasks.cluster import ClusterSettings, run_units
@@ -81,8 +82,8 @@ def fit_autoencoder(
     store: str, preset: Preset, states: str, fitted: Artifact, seed: int
 ) -> Artifact:
     """Train the autoencoder, from its last checkpoint if there is one."""
-    target = ArtifactStore(store)
-    return train_autoencoder.train_autoencoder(target, preset, Cube.load(states), fitted, seed)
+    job = train_autoencoder.autoencoder_job(preset, Cube.load(states), fitted, seed)
+    return run_in_process(store, job)
 
 
 @task(cache_policy=NO_CACHE)
@@ -133,8 +134,8 @@ def fit_denoiser(
     store: str, preset: Preset, encoded: str, fitted: Artifact, seed: int
 ) -> Artifact:
     """Train the denoiser, from its last checkpoint if there is one."""
-    target = ArtifactStore(store)
-    return train_denoiser.train_denoiser(target, preset, Cube.load(encoded), fitted, seed)
+    job = train_denoiser.denoiser_job(preset, Cube.load(encoded), fitted, seed)
+    return run_in_process(store, job)
 
 
 @task(cache_policy=NO_CACHE)
@@ -150,3 +151,18 @@ def pack_sample(
     """Pack a stretch of the nature run."""
     sample.pack_sample(Path(folder), chunks, start, end)
     return folder
+
+
+def run_in_process(store: str, job: training.TrainingJob) -> Artifact:
+    """Train in this process."""
+    with tqdm(
+        total=job.settings.iterations, desc=job.recipe.step, unit="it", mininterval=5
+    ) as bar:
+
+        def show(p: training.Progress) -> None:
+            bar.update(p.iteration - bar.n)
+            bar.set_postfix({"loss": p.loss, **p.scores} if p.scores else {"loss": p.loss})
+
+        done = training.run_training(ArtifactStore(store), job, observe=show)
+    assert done is not None
+    return done

@@ -15,8 +15,9 @@ from appa_core.steps.models import TrainedParts, register_model
 from appa_core.steps.sample import pack_sample
 from appa_core.steps.simulate import nature_source
 from appa_core.steps.statistics import merge_statistics, statistics_parts, sum_part
-from appa_core.steps.train_autoencoder import train_autoencoder
-from appa_core.steps.train_denoiser import train_denoiser
+from appa_core.steps.train_autoencoder import autoencoder_job
+from appa_core.steps.train_denoiser import denoiser_job
+from appa_core.steps.training import run_training
 from tests.synthetic import synthetic_chunks, tiny_preset
 
 
@@ -43,13 +44,13 @@ def tiny_world(tmp_path_factory) -> TinyWorld:
     for part in sums:
         sum_part(part)
     statistics = merge_statistics(sums)
-    autoencoder = train_autoencoder(store, preset, states, statistics)
+    autoencoder = run_training(store, autoencoder_job(preset, states, statistics))
     encoding = EncodeJob(store.url, states.url, TrainedCoder(preset, statistics, autoencoder))
     for block in plan_encode(encoding, *period):
         encode_unit(block)
     latents = encoding.cube()
     latent_statistics = fit_latent_statistics(store, preset, latents)
-    denoiser = train_denoiser(store, preset, latents, latent_statistics)
+    denoiser = run_training(store, denoiser_job(preset, latents, latent_statistics))
     parts = TrainedParts(statistics, autoencoder, latent_statistics, denoiser)
     register_model(root / "model", preset, parts)
     pack_sample(root / "sample", chunks, pd.Timestamp("2012-02-01"), pd.Timestamp("2012-02-20"))

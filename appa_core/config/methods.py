@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from appa_core.config.base import Positive, Share, Strict
 from appa_core.config.named import load_named, shipped_names
-from appa_core.config.presets import Positive, Share, Strict
 
 Level = Annotated[float, Field(gt=0)]
 

@@ -7,25 +7,14 @@ Runtime settings (device, workers, where the store is) are never part of a prese
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
+from appa_core.config.base import Positive, Strict
 from appa_core.config.named import load_named, parse_named, shipped_names
+from appa_core.config.networks import AutoencoderConfig, DenoiserConfig
 from appa_core.schema import Grid, StateSchema
-
-Positive = Annotated[int, Field(gt=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Strict(BaseModel):
-    """Base of all configuration: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def hashed(self) -> dict[str, Any]:
-        """JSON-compatible content, as it enters artifact keys."""
-        return self.model_dump(mode="json")
 
 
 class NatureConfig(Strict):
@@ -101,66 +90,6 @@ class NormalisationConfig(Strict):
     harmonics: int = Field(default=2, ge=0)
 
 
-class OptimiserConfig(Strict):
-    """Muon for the matrices of hidden layers, AdamW for the rest."""
-
-    iterations: Positive
-    batch: Positive
-    learning_rate: float = Field(gt=0)
-    adam_share: float = Field(default=0.3, gt=0)
-    weight_decay: float = Field(default=0.01, ge=0)
-    warm_up: Positive = 50
-    decay_share: Share = 0.5
-    clip_norm: float = Field(default=1.0, gt=0)
-    ema_decay: Share = 0.995
-    checkpoint_every: Positive = 100
-
-
-class AutoencoderConfig(Strict):
-    """Sizes and training of the autoencoder."""
-
-    patch: Positive
-    latent_channels: Positive
-    hidden_channels: Positive
-    blocks: Positive
-    channel_weights: dict[str, float] = {}
-    initial_states: Positive = 2000
-    latent_noise: float = Field(default=0.0, ge=0)
-    training: OptimiserConfig
-
-
-class MaskConfig(Strict):
-    """How often which states of a training blanket are given; what remains has none."""
-
-    leading: dict[int, Share]
-    scattered: Share
-    scattered_share: Share = 0.3
-
-    @model_validator(mode="after")
-    def _at_most_one(self) -> MaskConfig:
-        if sum(self.leading.values()) + self.scattered > 1 + 1e-9:
-            raise ValueError("shares of leading and scattered masks exceed 1")
-        return self
-
-
-class DenoiserConfig(Strict):
-    """Sizes and training of the denoiser."""
-
-    states: Positive
-    time_patch: Positive
-    width: Positive
-    depth: Positive
-    heads: Positive
-    expansion: Positive = 4
-    noise_features: Positive = 64
-    noise_mean: float = 0.6
-    noise_scale: float = Field(default=1.0, gt=0)
-    skip_kernel: Literal[1, 3] = 1
-    variance_weighting: Share = 1.0
-    masks: MaskConfig
-    training: OptimiserConfig
-
-
 class SamplingConfig(Strict):
     """How forecasts are drawn.
 
@@ -193,6 +122,8 @@ class Preset(Strict):
     def _consistent(self) -> Preset:
         if self.sampling.known_states >= self.denoiser.states:
             raise ValueError("sampling.known_states must be below denoiser.states")
+        if self.denoiser.states % self.denoiser.time_patch:
+            raise ValueError("denoiser.time_patch must divide denoiser.states")
         unknown = set(self.autoencoder.channel_weights) - set(self.state.build().names)
         if unknown:
             raise ValueError(f"channel_weights name no channel: {sorted(unknown)}")

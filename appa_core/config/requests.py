@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pandas as pd
 from pydantic import Field, ValidationError, field_validator
 
-from appa_core.config.presets import Strict
+from appa_core.config.base import Strict
 from appa_core.errors import InputError
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: (x, context, c_noise) -> output, see `SpaceTimeTransformer.forward`.
+#: (x, context, c_noise) -> output, see `appa_core.nn.bases.BlanketBackbone.forward`.
 Backbone = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 

@@ -8,6 +8,7 @@ artifact. A killed writer leaves only a staging folder, which nobody reads.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import shutil
@@ -27,6 +28,7 @@ from fsspec.implementations.local import LocalFileSystem
 from appa_core.errors import InputError, IntegrityError
 from appa_core.io.hashing import content_key, file_sha256, tree_checksums, tree_digest
 
+_log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 _FORMAT = 1
 _STAGING = ".staging"
@@ -153,12 +155,35 @@ class ArtifactStore:
         """The committed artifact of a recipe, or None."""
         return self._read(recipe.step, recipe.key)
 
-    def artifacts(self, step: str) -> list[Artifact]:
-        """All committed artifacts of a step, by key."""
+    def get(self, step: str, key: str) -> Artifact:
+        """A committed artifact by its key.
+
+        Raises:
+            InputError: There is none.
+        """
+        found = self._read(step, key)
+        if found is None:
+            raise InputError(f"{self.url} holds no {step} of key {key}")
+        return found
+
+    def artifacts(self, step: str, *, lenient: bool = False) -> list[Artifact]:
+        """All committed artifacts of a step, by key.
+
+        Args:
+            step: Name of the step.
+            lenient: Pass over those whose manifest is damaged, with a warning.
+        """
         if not self._fs.exists(f"{self._root}/{step}"):
             return []
         names = sorted(Path(p).name for p in self._fs.ls(f"{self._root}/{step}", detail=False))
-        found = [self._read(step, name) for name in names]
+        found = []
+        for name in names:
+            try:
+                found.append(self._read(step, name))
+            except IntegrityError as error:
+                if not lenient:
+                    raise
+                _log.warning("%s; it is passed over", error)
         return [a for a in found if a is not None]
 
     def discard(self, recipe: Recipe) -> None:

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from appa_core.nn.bases import Autoencoder
+
 
 @dataclass(frozen=True)
 class ConvolutionalShape:
@@ -166,7 +168,7 @@ class Decoder(nn.Module):
         return out
 
 
-class ConvolutionalAutoencoder(nn.Module):
+class ConvolutionalAutoencoder(Autoencoder):
     """Encoder and decoder between standardised states and latents within a bound.
 
     A state is padded to whole latent positions, with zeros in latitude (the smaller half before
@@ -181,6 +183,16 @@ class ConvolutionalAutoencoder(nn.Module):
         self.shape = shape
         self.encoder = Encoder(shape)
         self.decoder = Decoder(shape)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(channels, rows, columns) of a latent."""
+        return self.shape.latent_shape
+
+    @property
+    def units(self) -> list[nn.Module]:
+        """The residual blocks of both halves."""
+        return [m for m in self.modules() if isinstance(m, ResidualBlock)]
 
     def encode(self, x: Tensor) -> Tensor:
         """Standardised states (..., C, H, W) to latents (..., c, h, w)."""
@@ -198,10 +210,6 @@ class ConvolutionalAutoencoder(nn.Module):
         x: Tensor = self.decoder(z.flatten(0, -4))
         x = x[..., above : above + rows, overlap : overlap + columns]
         return x.reshape(*lead, *x.shape[1:])
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Reconstruct standardised states (..., C, H, W)."""
-        return self.decode(self.encode(x))
 
     def _missing_rows(self) -> tuple[int, int]:
         missing = self.shape.latent_shape[1] * self.shape.resize - self.shape.shape[0]

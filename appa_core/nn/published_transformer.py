@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from appa_core.nn.bases import BlanketBackbone
+
 _EPS = 1e-5
 #: sin and cos of the year's progress, sin and cos of the hour
 _DATE_FEATURES = 4
@@ -88,6 +90,7 @@ class DiffusionTransformerShape:
         window_size: Local attention; only None (every token sees every other) is known to us.
         dropout: Rate in the feed-forward networks, in training.
         checkpointing: Recompute blocks in the backward pass instead of keeping activations.
+        tells_known: A further channel tells which states are given; none was published.
     """
 
     latent_shape: Sequence[int]
@@ -103,6 +106,7 @@ class DiffusionTransformerShape:
     window_size: Sequence[int] | None = None
     dropout: float = 0.0
     checkpointing: bool = False
+    tells_known: bool = False
 
     def __post_init__(self) -> None:
         if not self.rope or self.window_size is not None:
@@ -213,7 +217,7 @@ class TransformerBlock(nn.Module):
         return out
 
 
-class DiffusionTransformer(nn.Module):
+class DiffusionTransformer(BlanketBackbone):
     """Raw network of the published denoiser: a blanket of latents, its dates and a noise level.
 
     Args:
@@ -226,7 +230,7 @@ class DiffusionTransformer(nn.Module):
         super().__init__()
         self.shape = shape
         channels, width = shape.latent_shape[0], shape.hid_channels
-        inputs = channels + _DATE_FEATURES * shape.blanket_size
+        inputs = channels + shape.tells_known + _DATE_FEATURES * shape.blanket_size
         axes = (torch.arange(size, dtype=torch.float32) for size in shape.token_grid)
         self.register_buffer("position", torch.cartesian_prod(*axes), persistent=False)
         self.diffusion_time_encoder = SineFeatures(shape.mod_features, 1e-2)
@@ -237,40 +241,45 @@ class DiffusionTransformer(nn.Module):
         self.blocks = nn.ModuleList(TransformerBlock(shape) for _ in range(shape.hid_blocks))
         self.out_proj = nn.Linear(width, channels * shape.patch_cells)
 
-    def forward(self, x: Tensor, c_noise: Tensor, dates: Tensor) -> Tensor:
-        """Raw network output.
+    @property
+    def units(self) -> list[nn.Module]:
+        """The blocks."""
+        return list(self.blocks)
+
+    def forward(self, x: Tensor, context: Tensor, c_noise: Tensor) -> Tensor:
+        """Raw network output, (B, K, c, h, w); see `BlanketBackbone`.
+
+        Dates are taken from the first cell of the context: they must be the same everywhere.
+        """
+        dates = context[:, :, :_DATE_FEATURES, 0, 0]
+        known = context[:, :, _DATE_FEATURES:] if self.shape.tells_known else None
+        return self.from_dates(x, c_noise, dates, known)
+
+    def from_dates(
+        self, x: Tensor, c_noise: Tensor, dates: Tensor, known: Tensor | None = None
+    ) -> Tensor:
+        """`forward` in the terms of the published network.
 
         Args:
             x: Scaled noisy latents (B, K, c, h, w).
             c_noise: Noise level as the network sees it, (B,).
             dates: `date_features` of the states, (B, K, 4).
+            known: 1 for given states (B, K, 1, h, w), if the network is told.
 
         Returns:
             (B, K, c, h, w).
         """
-        skip = self.in_proj(torch.cat([self._to_tokens(x), self._spread(dates)], dim=-1))
+        given = x if known is None else torch.cat([x, known.to(x)], dim=2)
+        skip = self.in_proj(torch.cat([self._to_tokens(given), self._spread(dates)], dim=-1))
         noise = self.diffusion_time_encoder(c_noise.to(x.dtype))
         tokens = skip + self.positional_embedding(self.position)
         for block in self.blocks:
             if self.shape.checkpointing and torch.is_grad_enabled():
-                given = (tokens, skip, noise, self.position)
-                tokens = checkpoint(block, *given, use_reentrant=False)
+                inputs = (tokens, skip, noise, self.position)
+                tokens = checkpoint(block, *inputs, use_reentrant=False)
             else:
                 tokens = block(tokens, skip, noise, self.position)
         return self._from_tokens(self.out_proj(tokens))
-
-    def from_context(self, x: Tensor, context: Tensor, c_noise: Tensor) -> Tensor:
-        """`forward` with the arguments of `appa_core.diffusion.denoiser.Backbone`.
-
-        Args:
-            x: Scaled noisy latents (B, K, c, h, w).
-            context: (B, K, 4 or more, h, w); `date_features`, the same everywhere, come first.
-            c_noise: (B,).
-
-        Returns:
-            (B, K, c, h, w).
-        """
-        return self(x, c_noise, context[:, :, :_DATE_FEATURES, 0, 0])  # type: ignore[no-any-return]
 
     def _spread(self, dates: Tensor) -> Tensor:
         """Dates (B, K, 4) to what every token is told, (B, N, 4 K cells).

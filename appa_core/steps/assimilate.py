@@ -20,8 +20,8 @@ from appa_core.observe.networks import NetworkPoints
 from appa_core.observe.points import PointOperator
 from appa_core.posterior.background import Background
 from appa_core.posterior.task import PosteriorTask
+from appa_core.steps.latents import latent_context
 from appa_core.steps.models import Model
-from appa_core.steps.train_denoiser import latent_context
 
 #: Noise of a state is keyed by its number of steps since this time.
 _EPOCH = pd.Timestamp("1900-01-01")
@@ -123,7 +123,7 @@ def model_task(
     device = model.latent_mean.device
     length, members = len(trajectories[0].times), settings.members
     rows = torch.arange(len(trajectories)).repeat_interleave(len(members))
-    shape = (model.latent_mean.shape[0], *model.autoencoder.shape.latent_shape[1:])
+    shape = (model.latent_mean.shape[0], *model.autoencoder.latent_shape[1:])
     step = pd.Timedelta(hours=model.preset.state.step_hours)
     context = torch.stack([latent_context(model.preset, t.times.values) for t in trajectories])
     empty = torch.zeros(len(rows), length, *shape, device=device)

@@ -12,11 +12,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from appa_core.autoencoder import Autoencoder
 from appa_core.climatology import Normalisation
 from appa_core.config.presets import Preset
 from appa_core.io.cube import Cube
 from appa_core.io.store import Artifact
+from appa_core.nn.bases import Autoencoder
 from appa_core.schema import StateSchema
 from appa_core.steps.models import cached_model, model_key, read_model_preset, verify_model
 from appa_core.steps.statistics import NORMALISATION, load_normalisation

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from appa_core.config.build import autoencoder_shape
+from appa_core.config.build import latent_shape
 from appa_core.errors import IntegrityError
 from appa_core.io.cube import Block, BlockRecord, Cube, CubeSpec, CubeVariable
 from appa_core.steps.coder import CoderReference
@@ -42,7 +42,7 @@ class EncodeJob:
     def cube(self) -> Cube:
         """The cube of these latents, made if it is not there."""
         states = Cube.load(self.states)
-        channels, rows, columns = autoencoder_shape(self.coder.preset).latent_shape
+        channels, rows, columns = latent_shape(self.coder.preset)
         spec = CubeSpec(
             step="latents",
             version=1,

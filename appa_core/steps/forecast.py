@@ -28,9 +28,9 @@ from appa_core.io.forecasts import FieldSelection, forecast_dataset
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.io.tensors import load_tensors, save_tensors
 from appa_core.posterior.watch import Watch
+from appa_core.steps.latents import latent_context
 from appa_core.steps.models import Model, cached_model, model_key, read_model_preset, verify_model
 from appa_core.steps.step import run_step
-from appa_core.steps.train_denoiser import latent_context
 
 LATENTS = "latents.safetensors"
 FORECAST = "forecast.zarr"

@@ -11,6 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from appa_core.calendar import date_encoding
+from appa_core.config.build import latent_longitudes, latent_shape
 from appa_core.config.presets import Preset
 from appa_core.errors import DataError
 from appa_core.io.cube import Cube
@@ -30,6 +32,13 @@ def training_period(preset: Preset) -> tuple[pd.Timestamp, pd.Timestamp]:
     """Start and end of the training period."""
     split = preset.split
     return pd.Timestamp(split.train_start), pd.Timestamp(split.validation_start)
+
+
+def latent_context(preset: Preset, times: np.ndarray) -> Tensor:
+    """Date encoding on the latent grid, (T, 4, h, w) float32."""
+    _, rows, _ = latent_shape(preset)
+    waves = torch.from_numpy(date_encoding(times, latent_longitudes(preset)))
+    return waves[:, :, None, :].expand(-1, -1, rows, -1)
 
 
 def fit_latent_statistics(store: ArtifactStore, preset: Preset, latents: Cube) -> Artifact:

@@ -18,15 +18,14 @@ import torch
 import yaml
 from torch import Tensor
 
-from appa_core.autoencoder import Autoencoder
 from appa_core.climatology import Normalisation
-from appa_core.config.build import autoencoder_shape, transformer_shape
+from appa_core.config.build import build_autoencoder, build_backbone
 from appa_core.config.presets import Preset, parse_preset
 from appa_core.errors import InputError, IntegrityError
 from appa_core.io.hashing import content_key, file_sha256
 from appa_core.io.store import MANIFEST, Artifact, write_atomically
 from appa_core.io.tensors import load_into, load_tensors, save_tensors
-from appa_core.nn.transformer import SpaceTimeTransformer
+from appa_core.nn.bases import Autoencoder, BlanketBackbone
 from appa_core.steps.latents import LATENT_STATISTICS
 from appa_core.steps.statistics import (
     NORMALISATION,
@@ -61,7 +60,7 @@ class Model:
     preset: Preset
     normalisation: Normalisation
     autoencoder: Autoencoder
-    backbone: SpaceTimeTransformer
+    backbone: BlanketBackbone
     latent_mean: Tensor
     latent_std: Tensor
     manifest: Mapping[str, Any]
@@ -119,8 +118,8 @@ def load_model(folder: Path, device: torch.device | None = None) -> Model:
     manifest = verify_model(folder)
     preset = read_model_preset(folder)
     device = device or torch.device("cpu")
-    autoencoder = Autoencoder(autoencoder_shape(preset))
-    backbone = SpaceTimeTransformer(transformer_shape(preset))
+    autoencoder = build_autoencoder(preset)
+    backbone = build_backbone(preset)
     load_into(autoencoder, load_tensors(folder / _AUTOENCODER), str(folder / _AUTOENCODER))
     load_into(backbone, load_tensors(folder / _DENOISER), str(folder / _DENOISER))
     latent = load_tensors(folder / LATENT_STATISTICS)

@@ -2,60 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from appa_core.autoencoder import Autoencoder
-from appa_core.config.build import autoencoder_shape, optimiser_settings
+from appa_core.climatology import Normalisation
+from appa_core.config.build import build_autoencoder, latent_shape, optimiser_settings
+from appa_core.config.networks import PatchAutoencoderConfig
 from appa_core.config.presets import Preset
 from appa_core.diffusion.noise import generator_for
 from appa_core.io.cube import Cube
-from appa_core.io.store import Artifact, ArtifactStore, Recipe
+from appa_core.io.store import Artifact, Recipe
 from appa_core.io.tensors import load_into, load_tensors
-from appa_core.objectives import ReconstructionObjective
+from appa_core.nn.bases import Autoencoder
+from appa_core.nn.patch_autoencoder import PatchAutoencoder
+from appa_core.objectives import reconstruction_loss
+from appa_core.schema import StateSchema
 from appa_core.steps.statistics import NORMALISATION, load_normalisation, require_states
-from appa_core.steps.training import WEIGHTS, TrainingJob, run_training
-from appa_core.training import initialised
+from appa_core.steps.training import WEIGHTS, TrainingJob
+from appa_core.training.lesson import Batch, sample_generator, shuffled
+from appa_core.training.trainer import initialised
 
-_BLOCK = 400
+STEP = "train-autoencoder"
+_INITIAL_PART = 200
 _HELD_OUT_EVERY = 20
 _INITIAL_DRAW = 1 << 20  # stream of random numbers that no iteration uses
 
 
-def load_standardised(
-    preset: Preset, states: Cube, statistics: Artifact, start: Any, end: Any
-) -> Tensor:
-    """Standardised states of [start, end) in memory, (T, C, H, W) float16.
-
-    Raises:
-        InputError: A state of the period is absent.
-    """
-    start, end = pd.Timestamp(start), pd.Timestamp(end)
-    require_states(states, start, end)
-    schema = preset.state.build()
-    with statistics.local() as folder:
-        normalisation = load_normalisation(folder / NORMALISATION)
-    times = pd.date_range(start, end, freq=f"{schema.step_hours}h", inclusive="left")
-    out = torch.empty((len(times), len(schema.channels), *schema.grid.shape), dtype=torch.float16)
-    for low in tqdm(range(0, len(times), _BLOCK), desc="loading states", mininterval=5):
-        part = times[low : low + _BLOCK]
-        values = normalisation.standardise(schema.stack(states.read(part)), part.values)
-        out[low : low + len(part)] = torch.from_numpy(values)
-    return out
-
-
 def loss_weights(preset: Preset) -> tuple[Tensor, Tensor]:
     """Weights of channels (C,), and of channels and area (C, H, 1); both with mean 1."""
-    schema = preset.state.build()
-    given = preset.autoencoder.channel_weights
-    channels = torch.tensor([given.get(name, 1.0) for name in schema.names])
+    schema, config = preset.state.build(), preset.autoencoder
+    channels = torch.tensor([config.channel_weights.get(name, 1.0) for name in schema.names])
+    if config.level_weighting == "pressure":
+        mean = float(np.mean(preset.state.levels_hpa))
+        heights = [1.0 if c.level is None else c.level / mean for c in schema.channels]
+        channels = channels * torch.tensor(heights)
     channels = channels / channels.mean()
     area = torch.from_numpy(schema.grid.area_weights).float()
     return channels, channels[:, None, None] * area[:, None]
@@ -63,102 +49,148 @@ def loss_weights(preset: Preset) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class _Lesson:
-    """What the autoencoder of a preset is trained on; data are read when first needed."""
+    """What the autoencoder of a preset learns from a cube of states, read as they are needed."""
 
     preset: Preset
     states: Cube
     statistics: Artifact
     seed: int
+    objective: str = "mean_rmse"
+
+    @property
+    def batch_size(self) -> int:
+        return self.preset.autoencoder.training.batch
+
+    @property
+    def held_out(self) -> int:
+        return len(self._held_out_times)
 
     @cached_property
-    def training(self) -> Tensor:
+    def _schema(self) -> StateSchema:
+        return self.preset.state.build()
+
+    @cached_property
+    def _normalisation(self) -> Normalisation:
+        with self.statistics.verify().local() as folder:
+            return load_normalisation(folder / NORMALISATION)
+
+    @cached_property
+    def _weights(self) -> Tensor:
+        return loss_weights(self.preset)[1]
+
+    @cached_property
+    def _training_times(self) -> pd.DatetimeIndex:
         split = self.preset.split
-        return self._states(split.train_start, split.validation_start)
+        return self._period(split.train_start, split.validation_start)
 
     @cached_property
-    def held_out(self) -> Tensor:
+    def _held_out_times(self) -> pd.DatetimeIndex:
         split = self.preset.split
-        return self._states(split.validation_start, split.test_start)[::_HELD_OUT_EVERY].float()
+        return self._period(split.validation_start, split.test_start)[::_HELD_OUT_EVERY]
 
-    @cached_property
-    def objective(self) -> ReconstructionObjective:
-        config = self.preset.autoencoder
-        return ReconstructionObjective(
-            load=lambda index: self.training[index].float(),
-            count=len(self.training),
-            batch=config.training.batch,
-            weights=loss_weights(self.preset)[1],
-            latent_noise=config.latent_noise,
-            seed=self.seed,
-        )
+    def _period(self, start: object, end: object) -> pd.DatetimeIndex:
+        freq = f"{self._schema.step_hours}h"
+        return pd.date_range(start, end, freq=freq, inclusive="left")  # type: ignore[call-overload,no-any-return]
 
-    def network(self) -> nn.Module:
-        """The autoencoder before its first iteration: principal components, nothing else."""
+    def network(self) -> Autoencoder:
+        """The autoencoder before its first iteration; a linear one holds principal components."""
         generator = generator_for(self.seed, _INITIAL_DRAW)
-        shape = autoencoder_shape(self.preset)
-        model = initialised(lambda: Autoencoder(shape), generator)
-        order = torch.randperm(len(self.training), generator=generator)
-        picks = order[: self.preset.autoencoder.initial_states]
-        model.initialise_from(self.training[picks].float(), loss_weights(self.preset)[0])
+        model = initialised(lambda: build_autoencoder(self.preset), generator)
+        config = self.preset.autoencoder
+        if isinstance(model, PatchAutoencoder) and isinstance(config, PatchAutoencoderConfig):
+            order = torch.randperm(len(self._training_times), generator=generator)
+            picks = order[: config.initial_states].sort().values.numpy()
+            parts = self._parts(self._training_times[picks])
+            model.initialise_from(parts, loss_weights(self.preset)[0])
         return model
 
-    def loss(self, model: nn.Module, iteration: int) -> Tensor:
-        return self.objective.loss(model, iteration)
+    def batch(self, iteration: int, positions: Sequence[int]) -> Batch:
+        values = {"x": self._read(self._times_of(iteration, positions))}
+        level = self.preset.autoencoder.latent_noise
+        if level:
+            shape = latent_shape(self.preset)
+            draws = [
+                sample_generator(self.seed, iteration, p).standard_normal(shape, np.float32)
+                for p in positions
+            ]
+            values["noise"] = torch.from_numpy(level * np.stack(draws))
+        return values
 
-    def validate(self, model: nn.Module) -> Mapping[str, float]:
-        """Area-weighted RMSE over channels, in standard deviations."""
-        squares = torch.cat([(model(x) - x).square() for x in torch.split(self.held_out, 50)])
-        area = torch.from_numpy(self.preset.state.build().grid.area_weights).float()
-        rmse = (squares.mean(dim=(0, 3)) * area).mean(dim=1).sqrt()
-        return {"mean_rmse": rmse.mean().item(), "worst_rmse": rmse.max().item()}
+    def describe(self, iteration: int, positions: Sequence[int]) -> str:
+        times = ", ".join(f"{t:%Y-%m-%dT%H}" for t in self._times_of(iteration, positions))
+        return f"the states of {times}"
 
-    def _states(self, start: Any, end: Any) -> Tensor:
-        return load_standardised(self.preset, self.states, self.statistics, start, end)
+    def _times_of(self, iteration: int, positions: Sequence[int]) -> pd.DatetimeIndex:
+        count, first = len(self._training_times), iteration * self.batch_size
+        picks = [shuffled(count, self.seed, first + p) for p in positions]
+        return self._training_times[picks]
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        x = batch["x"]
+        return reconstruction_loss(network, x, self._weights.to(x.device), batch.get("noise"))
+
+    def held_out_batch(self, positions: Sequence[int]) -> Batch:
+        return {"x": self._read(self._held_out_times[list(positions)])}
+
+    def errors(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Area-weighted squared error of every channel."""
+        x = batch["x"]
+        area = torch.from_numpy(self._schema.grid.area_weights).to(x)
+        return ((network(x) - x).square().mean(dim=3) * area).mean(dim=2)  # type: ignore[no-any-return]
+
+    def scores(self, errors: Sequence[float]) -> Mapping[str, float]:
+        """RMSE over channels, in standard deviations."""
+        rmse = np.sqrt(errors)
+        return {"mean_rmse": float(rmse.mean()), "worst_rmse": float(rmse.max())}
+
+    def _read(self, times: pd.DatetimeIndex) -> Tensor:
+        """Standardised states (T, C, H, W) float32."""
+        values = self._schema.stack(self.states.read(times))
+        standard = self._normalisation.standardise(values, times.values)
+        return torch.from_numpy(standard.astype(np.float32, copy=False))
+
+    def _parts(self, times: pd.DatetimeIndex) -> Iterator[Tensor]:
+        for low in range(0, len(times), _INITIAL_PART):
+            yield self._read(times[low : low + _INITIAL_PART])
 
 
-def train_autoencoder(
-    store: ArtifactStore,
-    preset: Preset,
-    states: Cube,
-    statistics: Artifact,
-    seed: int = 0,
-) -> Artifact:
-    """Train the autoencoder of a preset.
+def autoencoder_job(
+    preset: Preset, states: Cube, statistics: Artifact, seed: int = 0
+) -> TrainingJob:
+    """The training of the autoencoder of a preset.
 
     Args:
-        store: Where checkpoints and weights are kept.
         preset: Sizes, periods, optimiser.
         states: Ingested states.
         statistics: What `merge_statistics` gave.
-        seed: Seed of initial weights and batches.
+        seed: Seed of initial weights, batches and noise.
 
-    Returns:
-        An artifact with `weights.safetensors`.
+    Raises:
+        InputError: A state of the training or validation period is absent.
+        DataError: The states are not those that the preset names.
     """
     config, split = preset.autoencoder, preset.split
     start, end = pd.Timestamp(split.train_start), pd.Timestamp(split.test_start)
+    require_states(states, start, end)
     recipe = Recipe(
-        step="train-autoencoder",
-        version=2,
+        step=STEP,
+        version=3,
         config={"autoencoder": config.hashed(), "split": split.hashed()},
         parents={"states": states.digest(start, end), "statistics": statistics.key},
         seed=seed,
     )
-    lesson = _Lesson(preset, states, statistics, seed)
-    job = TrainingJob(
+    return TrainingJob(
         recipe,
-        lesson.network,
-        lesson.loss,
+        _Lesson(preset, states, statistics, seed),
         optimiser_settings(config.training),
         config.training.checkpoint_every,
-        lesson.validate,
+        config.training.patience,
     )
-    return run_training(store, job)
 
 
 def load_autoencoder(preset: Preset, trained: Artifact) -> Autoencoder:
     """The trained autoencoder, ready for use."""
-    model = Autoencoder(autoencoder_shape(preset))
+    model = build_autoencoder(preset)
     with trained.verify().local() as folder:
         load_into(model, load_tensors(folder / WEIGHTS), trained.url)
     return model.eval()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from functools import cached_property
 
 import numpy as np
@@ -12,30 +11,30 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from appa_core.calendar import date_encoding
-from appa_core.config.build import mask_shares, optimiser_settings, transformer_shape
+from appa_core.config.build import (
+    build_backbone,
+    latent_row_weights,
+    mask_shares,
+    noise_levels,
+    optimiser_settings,
+)
 from appa_core.config.presets import Preset
 from appa_core.diffusion.denoiser import Condition, Denoiser
 from appa_core.diffusion.noise import generator_for
 from appa_core.io.cube import Cube
-from appa_core.io.store import Artifact, ArtifactStore, Recipe
+from appa_core.io.store import Artifact, Recipe
 from appa_core.io.tensors import load_tensors
-from appa_core.nn.transformer import SpaceTimeTransformer
-from appa_core.objectives import DenoisingObjective
-from appa_core.steps.latents import LATENT_STATISTICS, load_latents
-from appa_core.steps.training import TrainingJob, run_training
-from appa_core.training import initialised
+from appa_core.nn.bases import BlanketBackbone
+from appa_core.objectives import denoising_loss
+from appa_core.steps.latents import LATENT, LATENT_STATISTICS, latent_context
+from appa_core.steps.statistics import require_states
+from appa_core.steps.training import TrainingJob
+from appa_core.training.lesson import Batch, sample_generator, shuffled
+from appa_core.training.trainer import initialised
 
+STEP = "train-denoiser"
 _INITIAL_DRAW = 1 << 20  # stream of random numbers that no iteration uses
-_VALIDATION_BLANKETS = 48
-
-
-def latent_context(preset: Preset, times: np.ndarray) -> Tensor:
-    """Date encoding on the latent grid, (T, 4, h, w) float32."""
-    _, rows, columns = transformer_shape(preset).latent_shape
-    centres = (np.arange(columns) + 0.5) * 360.0 / columns - 180.0 / preset.state.longitudes
-    waves = torch.from_numpy(date_encoding(times, centres))
-    return waves[:, :, None, :].expand(-1, -1, rows, -1)
+_HELD_OUT_BLANKETS = 48
 
 
 def latent_weights(preset: Preset, std: Tensor) -> Tensor:
@@ -44,138 +43,179 @@ def latent_weights(preset: Preset, std: Tensor) -> Tensor:
     Channels count by their variance to the power `variance_weighting` (their share of the
     state's variance at 1), rows by their area.
     """
-    rows = transformer_shape(preset).latent_shape[1]
-    area = torch.from_numpy(preset.state.build().grid.area_weights).float()
-    area = area.reshape(rows, -1).mean(1)
+    area = torch.from_numpy(latent_row_weights(preset)).float()
     channels = std ** (2 * preset.denoiser.variance_weighting)
     return (channels / channels.mean())[:, None, None] * area[:, None]
 
 
 @dataclass(frozen=True)
-class _Blankets:
-    """Latents (T, c, h, w) with their dates, read as blankets of consecutive states."""
-
-    latents: Tensor
-    context: Tensor
-    states: int
-
-    @property
-    def count(self) -> int:
-        return len(self.latents) - self.states + 1
-
-    def load(self, index: Tensor) -> Tensor:
-        return self.latents[index[:, None] + torch.arange(self.states)].float()
-
-    def load_context(self, index: Tensor) -> Tensor:
-        return self.context[index[:, None] + torch.arange(self.states)]
-
-
-@dataclass(frozen=True)
 class _Lesson:
-    """What the denoiser of a preset is trained on; data are read when first needed."""
+    """What the denoiser of a preset learns from a cube of latents, read as they are needed."""
 
     preset: Preset
     latents: Cube
     statistics: Artifact
     seed: int
 
-    @cached_property
-    def training(self) -> _Blankets:
-        return self._blankets(self.preset.split.train_start, self.preset.split.validation_start)
+    @property
+    def batch_size(self) -> int:
+        return self.preset.denoiser.training.batch
+
+    @property
+    def held_out(self) -> int:
+        return len(self._held_out_starts)
+
+    @property
+    def objective(self) -> str:
+        return self._lead_names[-1]
 
     @cached_property
-    def held_out(self) -> _Blankets:
-        return self._blankets(self.preset.split.validation_start, self.preset.split.test_start)
-
-    def _blankets(self, start: date, end: date) -> _Blankets:
-        values, times = load_latents(
-            self.latents, self.statistics, pd.Timestamp(start), pd.Timestamp(end)
-        )
-        return _Blankets(values, latent_context(self.preset, times), self.preset.denoiser.states)
+    def _lead_names(self) -> list[str]:
+        leads = range(1, self.preset.denoiser.states - self.preset.sampling.known_states + 1)
+        return [f"h{lead * self.preset.state.step_hours}" for lead in leads]
 
     @cached_property
-    def objective(self) -> DenoisingObjective:
-        config = self.preset.denoiser
-        with self.statistics.local() as folder:
-            std = load_tensors(folder / LATENT_STATISTICS)["std"]
-        return DenoisingObjective(
-            load=self.training.load,
-            load_context=self.training.load_context,
-            count=self.training.count,
-            batch=config.training.batch,
-            states=config.states,
-            weights=latent_weights(self.preset, std),
-            masks=mask_shares(self.preset),
-            noise_mean=config.noise_mean,
-            noise_scale=config.noise_scale,
-            seed=self.seed,
-        )
+    def _statistics(self) -> dict[str, Tensor]:
+        with self.statistics.verify().local() as folder:
+            return load_tensors(folder / LATENT_STATISTICS)
 
-    def network(self) -> nn.Module:
-        shape = transformer_shape(self.preset)
+    @cached_property
+    def _weights(self) -> Tensor:
+        return latent_weights(self.preset, self._statistics["std"])
+
+    @cached_property
+    def _training_starts(self) -> pd.DatetimeIndex:
+        split = self.preset.split
+        return self._starts(split.train_start, split.validation_start)
+
+    @cached_property
+    def _held_out_starts(self) -> pd.DatetimeIndex:
+        split = self.preset.split
+        starts = self._starts(split.validation_start, split.test_start)
+        picks = np.linspace(0, len(starts) - 1, min(_HELD_OUT_BLANKETS, len(starts)))
+        return starts[picks.astype(int)]
+
+    @cached_property
+    def _step(self) -> pd.Timedelta:
+        return pd.Timedelta(hours=self.preset.state.step_hours)
+
+    def _starts(self, start: object, end: object) -> pd.DatetimeIndex:
+        last = pd.Timestamp(end) - self.preset.denoiser.states * self._step  # type: ignore[arg-type]
+        return pd.date_range(start, last, freq=self._step)  # type: ignore[call-overload,no-any-return]
+
+    def network(self) -> BlanketBackbone:
+        """The network before its first iteration."""
         generator = generator_for(self.seed, _INITIAL_DRAW)
-        return initialised(lambda: SpaceTimeTransformer(shape), generator)
+        return initialised(lambda: build_backbone(self.preset), generator)
 
-    def loss(self, model: nn.Module, iteration: int) -> Tensor:
-        return self.objective.loss(model, iteration)
+    def batch(self, iteration: int, positions: Sequence[int]) -> Batch:
+        blankets = self._read(self._starts_of(iteration, positions))
+        masks, levels = mask_shares(self.preset), noise_levels(self.preset)
+        given, sigmas, noise = [], [], []
+        for position in positions:
+            generator = sample_generator(self.seed, iteration, position)
+            given.append(masks.draw(self.preset.denoiser.states, generator))
+            sigmas.append(levels.draw(generator))
+            noise.append(generator.standard_normal(blankets["x"].shape[1:], np.float32))
+        return {
+            **blankets,
+            "mask": torch.from_numpy(np.stack(given)).float(),
+            "sigma": torch.tensor(sigmas),
+            "noise": torch.from_numpy(np.stack(noise)),
+        }
 
-    def validate(self, model: nn.Module) -> Mapping[str, float]:
-        return forecast_skill(self.preset, model, self.held_out, self.objective.weights)
+    def describe(self, iteration: int, positions: Sequence[int]) -> str:
+        times = ", ".join(f"{t:%Y-%m-%dT%H}" for t in self._starts_of(iteration, positions))
+        return f"the blankets from {times}"
+
+    def _starts_of(self, iteration: int, positions: Sequence[int]) -> pd.DatetimeIndex:
+        count, first = len(self._training_starts), iteration * self.batch_size
+        picks = [shuffled(count, self.seed, first + p) for p in positions]
+        return self._training_starts[picks]
+
+    def loss(self, network: nn.Module, batch: Batch) -> Tensor:
+        x = batch["x"]
+        condition = Condition(x, batch["mask"][:, :, None, None, None], batch["context"])
+        weights = self._weights.to(x.device)
+        return denoising_loss(network, x, condition, batch["noise"], batch["sigma"], weights)
+
+    def held_out_batch(self, positions: Sequence[int]) -> Batch:
+        blankets = self._read(self._held_out_starts[list(positions)])
+        draws = [
+            sample_generator(0, p).standard_normal(blankets["x"].shape[1:], np.float32)
+            for p in positions
+        ]
+        return {**blankets, "noise": torch.from_numpy(np.stack(draws))}
+
+    def errors(self, network: nn.Module, batch: Batch) -> Tensor:
+        """Squared error of the first estimate from known states by lead, then the mean square.
+
+        A network that is told of no known states is asked what it makes of blankets with noise
+        of unit size.
+        """
+        x, known = batch["x"], self.preset.sampling.known_states
+        tells = bool(self.preset.denoiser.masks.leading or self.preset.denoiser.masks.scattered)
+        mask = torch.zeros(*x.shape[:2], 1, 1, 1, device=x.device)
+        mask[:, :known] = float(tells)
+        level = self.preset.sampling.sigma_max if tells else 1.0
+        sigma = torch.full((len(x),), level, device=x.device)
+        condition = Condition(x, mask, batch["context"])
+        mean = Denoiser(network)(x + level * batch["noise"], sigma, condition)
+        weights = self._weights.to(x.device)
+        error = ((mean - x).square() * weights).mean(dim=(2, 3, 4))[:, known:]
+        scale = (x.square() * weights).mean(dim=(1, 2, 3, 4))
+        return torch.cat([error, scale[:, None]], dim=1)
+
+    def scores(self, errors: Sequence[float]) -> Mapping[str, float]:
+        """RMSE by lead, relative to the spread of the data."""
+        relative = np.sqrt(np.asarray(errors[:-1]) / errors[-1])
+        return dict(zip(self._lead_names, relative.tolist(), strict=True))
+
+    def _read(self, starts: pd.DatetimeIndex) -> Batch:
+        """Standardised blankets x (N, K, c, h, w) and their context (N, K, 4, h, w)."""
+        states = self.preset.denoiser.states
+        times = pd.DatetimeIndex(
+            [start + k * self._step for start in starts for k in range(states)]
+        )
+        values = torch.from_numpy(self.latents.read(times)[LATENT].values).float()
+        mean, std = (self._statistics[k][:, None, None] for k in ("mean", "std"))
+        x = (values - mean) / std
+        context = latent_context(self.preset, times.values)
+        return {
+            "x": x.reshape(len(starts), states, *x.shape[1:]),
+            "context": context.reshape(len(starts), states, *context.shape[1:]),
+        }
 
 
-def train_denoiser(
-    store: ArtifactStore, preset: Preset, latents: Cube, statistics: Artifact, seed: int = 0
-) -> Artifact:
-    """Train the denoiser of a preset.
+def denoiser_job(
+    preset: Preset, latents: Cube, statistics: Artifact, seed: int = 0
+) -> TrainingJob:
+    """The training of the denoiser of a preset.
 
     Args:
-        store: Where checkpoints and weights are kept.
         preset: Sizes, masks, optimiser.
         latents: Encoded states of the training and validation periods.
         statistics: What `fit_latent_statistics` gave.
         seed: Seed of initial weights, batches and noise.
 
-    Returns:
-        An artifact with `weights.safetensors`.
+    Raises:
+        InputError: A latent of the training or validation period is absent, or the latents are
+            not those whose statistics these are.
     """
     config, split = preset.denoiser, preset.split
     start, end = pd.Timestamp(split.train_start), pd.Timestamp(split.test_start)
+    require_states(latents, start, end)
     recipe = Recipe(
-        step="train-denoiser",
-        version=2,
+        step=STEP,
+        version=3,
         config={"denoiser": config.hashed(), "split": split.hashed()},
         parents={"latents": latents.digest(start, end), "statistics": statistics.key},
         seed=seed,
     )
-    lesson = _Lesson(preset, latents, statistics, seed)
-    job = TrainingJob(
+    return TrainingJob(
         recipe,
-        lesson.network,
-        lesson.loss,
+        _Lesson(preset, latents, statistics, seed),
         optimiser_settings(config.training),
         config.training.checkpoint_every,
-        lesson.validate,
+        config.training.patience,
     )
-    return run_training(store, job)
-
-
-def forecast_skill(
-    preset: Preset, model: nn.Module, held_out: _Blankets, weights: Tensor
-) -> Mapping[str, float]:
-    """Error of the mean forecast from known states, relative to the data's spread, by lead."""
-    known, states = preset.sampling.known_states, preset.denoiser.states
-    index = torch.linspace(0, held_out.count - 1, min(_VALIDATION_BLANKETS, held_out.count))
-    index = index.long()
-    x, context = held_out.load(index), held_out.load_context(index)
-    mask = torch.zeros(len(x), states, 1, 1, 1)
-    mask[:, :known] = 1
-    sigma = torch.full((len(x),), preset.sampling.sigma_max)
-    noise = torch.randn(x.shape, generator=generator_for(0)) * preset.sampling.sigma_max
-    mean = Denoiser(model)(x + noise, sigma, Condition(x, mask, context))
-    error = ((mean - x).square() * weights).mean(dim=(0, 2, 3, 4))
-    scale = (x.square() * weights).mean()
-    relative = (error / scale).sqrt()
-    return {
-        f"h{(lead + 1) * preset.state.step_hours}": relative[known + lead].item()
-        for lead in range(states - known)
-    }

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from tqdm import tqdm
+from torch import Tensor
 
+from appa_core.errors import InputError, IntegrityError, NumericalError, ResourceError
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.io.tensors import load_tensors, save_tensors
 from appa_core.steps.step import run_step
-from appa_core.training import OptimiserSettings, Trainer
+from appa_core.training.history import History
+from appa_core.training.lesson import Batch, Lesson, read_ahead
+from appa_core.training.parallel import Processes
+from appa_core.training.settings import OptimiserSettings, RunSettings
+from appa_core.training.trainer import Trainer
 
 WEIGHTS = "weights.safetensors"
+CURVE = "curve.json"
 _CHECKPOINT = "checkpoint.safetensors"
-_KEEP = 2
+_HELD_OUT_BATCH = 16
+_log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,19 +36,17 @@ class TrainingJob:
 
     Args:
         recipe: Identity of the trained weights.
-        network: Makes the network as it is before the first iteration.
-        loss: (network, iteration) -> loss.
+        lesson: Network, data and loss.
         settings: How weights move.
-        checkpoint_every: Iterations between checkpoints.
-        validate: Scores of the averaged weights, for the manifest and the progress bar.
+        checkpoint_every: Iterations from one checkpoint, and validation, to the next.
+        patience: Validations without a better score until training ends; None: never.
     """
 
     recipe: Recipe
-    network: Callable[[], nn.Module]
-    loss: Callable[[nn.Module, int], Tensor]
+    lesson: Lesson
     settings: OptimiserSettings
     checkpoint_every: int
-    validate: Callable[[nn.Module], Mapping[str, float]]
+    patience: int | None = None
 
     def checkpoint(self, iteration: int) -> Recipe:
         """Identity of the checkpoint after some iterations."""
@@ -50,75 +57,239 @@ class TrainingJob:
         )
 
 
-def run_training(store: ArtifactStore, job: TrainingJob) -> Artifact:
-    """Train, from the last checkpoint if there is one.
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """Where a training is.
+
+    Args:
+        iteration: Iterations done.
+        total: Iterations in all.
+        loss: Of the last iteration.
+        norm: Of its gradient, before clipping.
+        rate: Share of the peak learning rate.
+        samples_per_second: Over the last iteration.
+        scores: Of a validation, if there was one.
+    """
+
+    iteration: int
+    total: int
+    loss: float
+    norm: float
+    rate: float
+    samples_per_second: float
+    scores: Mapping[str, float]
+
+
+Observer = Callable[[Progress], object]
+
+
+def run_training(
+    store: ArtifactStore,
+    job: TrainingJob,
+    *,
+    run: RunSettings | None = None,
+    processes: Processes | None = None,
+    observe: Observer | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Artifact | None:
+    """Train, from the last whole checkpoint if there is one.
 
     Args:
         store: Where checkpoints and the result are kept; old checkpoints are removed.
         job: What to train.
+        run: What to train on.
+        processes: This process among those that train together; all call this function.
+        observe: Told of every iteration, in the first process.
+        should_stop: Asked after every iteration; if any process says so, a checkpoint is written.
 
     Returns:
-        An artifact with the averaged weights and their validation scores.
+        An artifact with the averaged weights and their validation scores; None if stopped.
+
+    Raises:
+        InputError: The batch cannot be shared out.
+        NumericalError: The loss is not finite; the last checkpoint stays.
+        ResourceError: Memory did not suffice.
     """
-    return run_step(store, job.recipe, lambda folder: _train(store, job, folder))
+    found = store.find(job.recipe)
+    if found is not None:
+        return found
+    training = _Training(store, job, run or RunSettings(), processes or Processes())
+    try:
+        if not training.advance(observe or _watch_nothing, should_stop or _go_on):
+            return None
+        return training.finish()
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "alloc" not in str(error).lower():
+            raise
+        raise ResourceError(
+            f"memory did not suffice for {training.micro} samples at once in this process: lower "
+            "--micro-batch first, then --recompute, then more processes with --sharding fsdp; the "
+            f"last checkpoint stays ({error})"
+        ) from error
 
 
-def _train(store: ArtifactStore, job: TrainingJob, folder: Path) -> Mapping[str, Any]:
-    total, every = job.settings.iterations, job.checkpoint_every
-    stops = [*range(every, total, every), total]
-    trainer = Trainer(job.network(), job.settings)
-    for stop in reversed(stops):
-        found = store.find(job.checkpoint(stop))
-        if found is not None:
-            with found.verify().local() as saved:
-                trainer.load_state_dict(load_tensors(saved / _CHECKPOINT), stop)
-            break
-    curve: list[float] = []
-    with tqdm(
-        total=total, initial=trainer.iteration, desc=job.recipe.step, unit="it", mininterval=5
-    ) as bar:
-        for i, stop in enumerate(stops):
-            if stop <= trainer.iteration:
+def _watch_nothing(_: Progress) -> None:
+    return None
+
+
+def _go_on() -> bool:
+    return False
+
+
+class _Training:
+    def __init__(
+        self, store: ArtifactStore, job: TrainingJob, run: RunSettings, processes: Processes
+    ) -> None:
+        self._store, self._job, self._run, self._processes = store, job, run, processes
+        self._share, self.micro = _split(job.lesson.batch_size, run, processes)
+        self._trainer = Trainer(
+            job.lesson.network(),
+            job.settings,
+            seed=job.recipe.seed or 0,
+            processes=processes,
+            run=run,
+        )
+        self._history = History()
+        self._started = perf_counter()
+        self._resume()
+
+    def advance(self, observe: Observer, should_stop: Callable[[], bool]) -> bool:
+        """Train to the end; False if stopped before."""
+        job, trainer = self._job, self._trainer
+        total, every = job.settings.iterations, job.checkpoint_every
+        batches = self._batches(range(trainer.iteration, total))
+        while trainer.iteration < total and not self._history.is_stale(job.patience):
+            begun = perf_counter()
+            loss, norm = self._step(batches)
+            self._history.losses.append(loss)
+            scores: Mapping[str, float] = {}
+            is_due = trainer.iteration % every == 0 or trainer.iteration == total
+            if is_due:
+                scores = self._validate()
+            (stop,) = self._processes.total([float(should_stop())])
+            if is_due or stop:
+                self._save_checkpoint()
+            if self._processes.is_first:
+                speed = job.lesson.batch_size / (perf_counter() - begun)
+                share = job.settings.rate(trainer.iteration - 1)
+                observe(Progress(trainer.iteration, total, loss, norm, share, speed, scores))
+            if stop and trainer.iteration < total:
+                return False
+        return True
+
+    def finish(self) -> Artifact:
+        """Commit the averaged weights, or the best ones if training ends early."""
+        weights = self._trainer.whole_average()
+        best = self._history.best_weights
+        if self._job.patience is not None and best is not None:
+            weights = best
+
+        def build(folder: Path) -> Mapping[str, Any]:
+            save_tensors(folder / WEIGHTS, weights)
+            (folder / CURVE).write_text(json.dumps(self._history.curve()), "utf-8")
+            return {"iterations": self._trainer.iteration, "validation": self._history.scores}
+
+        if self._processes.is_first:
+            run_step(self._store, self._job.recipe, build)
+        self._processes.total([0.0])
+        result = self._store.find(self._job.recipe)
+        assert result is not None
+        return result
+
+    def _batches(self, iterations: range) -> Iterator[Batch]:
+        workers = self._run.loader_workers
+        return read_ahead(self._job.lesson, iterations, self._share, self.micro, workers)
+
+    def _step(self, batches: Iterator[Batch]) -> tuple[float, float]:
+        parts = [next(batches) for _ in range(len(self._share) // self.micro)]
+        try:
+            return self._trainer.step(parts, self._job.lesson.loss)
+        except NumericalError as error:
+            which = self._job.lesson.describe(self._trainer.iteration, self._share)
+            raise NumericalError(
+                f"{error}, with {which}; the last checkpoint stays: look at these data, or lower "
+                "learning_rate in the preset and train again"
+            ) from error
+
+    def _validate(self) -> Mapping[str, float]:
+        lesson = self._job.lesson
+        starts = range(0, lesson.held_out, _HELD_OUT_BATCH)
+        sums: Tensor | None = None
+        with self._trainer.averaged() as network:
+            for low in range(0, len(starts), self._processes.world):
+                # processes that have run out go along, for the sake of shared weights
+                own = low + self._processes.rank
+                start = starts[own] if own < len(starts) else starts[-1]
+                positions = range(start, min(start + _HELD_OUT_BATCH, lesson.held_out))
+                batch = lesson.held_out_batch(positions)
+                here = {k: v.to(self._processes.device) for k, v in batch.items()}
+                errors = lesson.errors(network, here).double().sum(dim=0).cpu()
+                errors = errors * (own < len(starts))
+                sums = errors if sums is None else sums + errors
+        assert sums is not None
+        totals = self._processes.total(sums.tolist())
+        scores = lesson.scores([x / lesson.held_out for x in totals])
+        better = self._history.add(self._trainer.iteration, scores, scores[lesson.objective])
+        if better and self._job.patience is not None:
+            self._history.best_weights = self._trainer.whole_average()
+        return scores
+
+    def _save_checkpoint(self) -> None:
+        iteration = self._trainer.iteration
+        state = self._trainer.state_dict() | self._history.state_dict()
+        if not self._processes.is_first:
+            return
+
+        def build(folder: Path) -> Mapping[str, Any]:
+            save_tensors(folder / _CHECKPOINT, state)
+            return {"iteration": iteration, "history": self._history.summary()}
+
+        started = perf_counter()
+        with self._store.stage() as folder:
+            summary = build(folder)
+            seconds = perf_counter() - started
+            self._store.commit(self._job.checkpoint(iteration), folder, summary, seconds)
+        for old, _ in list(self._checkpoints())[self._run.keep :]:
+            self._store.discard(self._job.checkpoint(old))
+
+    def _checkpoints(self) -> Iterator[tuple[int, Artifact]]:
+        """Those of this job, last first."""
+        mine = {}
+        for artifact in self._store.artifacts(f"{self._job.recipe.step}-checkpoint", lenient=True):
+            iteration = int(artifact.manifest["config"]["iteration"])
+            if artifact.key == self._job.checkpoint(iteration).key:
+                mine[iteration] = artifact
+        yield from sorted(mine.items(), reverse=True)
+
+    def _resume(self) -> None:
+        for iteration, artifact in self._checkpoints():
+            try:
+                with artifact.verify().local() as folder:
+                    state = load_tensors(folder / _CHECKPOINT)
+            except IntegrityError as error:
+                _log.warning(
+                    "the checkpoint after %d iterations is damaged (%s); going back to the one "
+                    "before it, or to the start",
+                    iteration,
+                    error,
+                )
                 continue
-            losses = _advance(trainer, job, stop, bar)
-            curve.append(sum(losses) / len(losses))
-            _save_checkpoint(store, job, trainer, stop, curve[-1])
-            if i >= _KEEP:
-                store.discard(job.checkpoint(stops[i - _KEEP]))
-            scores = _validate(trainer, job)
-            bar.set_postfix({k: f"{v:.4f}" for k, v in {"loss": curve[-1], **scores}.items()})
-    scores = _validate(trainer, job)
-    save_tensors(folder / WEIGHTS, trainer.average)
-    return {"iterations": total, "validation": scores}
+            self._trainer.load_state_dict(state, iteration)
+            self._history = History.of(artifact.summary["history"], state)
+            return
 
 
-def _advance(trainer: Trainer, job: TrainingJob, stop: int, bar: Any) -> list[float]:
-    losses = []
-    while trainer.iteration < stop:
-        losses.append(trainer.step(lambda i: job.loss(trainer.network, i)))
-        bar.update()
-    return losses
+def _split(batch: int, run: RunSettings, processes: Processes) -> tuple[range, int]:
+    """The share of this process in a batch, and the samples that it handles at once.
 
-
-def _save_checkpoint(
-    store: ArtifactStore, job: TrainingJob, trainer: Trainer, stop: int, loss: float
-) -> None:
-    def build(folder: Path) -> Mapping[str, Any]:
-        save_tensors(folder / _CHECKPOINT, trainer.state_dict())
-        return {"iteration": stop, "mean_loss": loss}
-
-    run_step(store, job.checkpoint(stop), build)
-
-
-@torch.no_grad()
-def _validate(trainer: Trainer, job: TrainingJob) -> Mapping[str, float]:
-    """Scores of the averaged weights; the weights in training are put back afterwards."""
-    parameters = dict(trainer.network.named_parameters())
-    kept = {n: p.clone() for n, p in parameters.items()}
-    for name, parameter in parameters.items():
-        parameter.copy_(trainer.average[name])
-    trainer.network.eval()
-    scores = job.validate(trainer.network)
-    for name, parameter in parameters.items():
-        parameter.copy_(kept[name])
-    return scores
+    Raises:
+        InputError: They do not divide the batch.
+    """
+    share = processes.share(batch)
+    micro = run.micro_batch or len(share)
+    if not share or batch % processes.world or len(share) % micro:
+        raise InputError(
+            f"a batch of {batch} cannot be shared by {processes.world} processes in micro-batches "
+            f"of {micro}: choose --nproc, --nodes and --micro-batch whose product divides it"
+        )
+    return share, micro

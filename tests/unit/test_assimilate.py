@@ -22,8 +22,8 @@ from appa_core.steps.assimilate import (
     observe_states,
     reconstruction_variance,
 )
+from appa_core.steps.latents import latent_context
 from appa_core.steps.models import Model, load_model
-from appa_core.steps.train_denoiser import latent_context
 from tests.synthetic import synthetic_states
 
 LENGTH, BLANKET = 8, 6

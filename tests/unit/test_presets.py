@@ -1,7 +1,14 @@
 import pytest
+import torch
 import yaml
 
-from appa_core.config.build import autoencoder_shape, optimiser_settings, transformer_shape
+from appa_core.config.build import (
+    build_autoencoder,
+    build_backbone,
+    compression,
+    latent_shape,
+    optimiser_settings,
+)
 from appa_core.config.presets import load_preset, parse_preset, preset_names
 from appa_core.errors import InputError
 
@@ -19,8 +26,10 @@ def changed(path, value):
 def test_presets_that_ship_are_valid(name):
     preset = load_preset(name)
     assert preset.name == name
-    assert autoencoder_shape(preset).compression >= 5
-    assert transformer_shape(preset).latent_shape == autoencoder_shape(preset).latent_shape
+    assert compression(preset) >= 5
+    with torch.device("meta"):
+        assert build_autoencoder(preset).latent_shape == latent_shape(preset)
+        assert build_backbone(preset).units
     assert optimiser_settings(preset.denoiser.training).iterations > 0
 
 
@@ -33,7 +42,7 @@ def test_a_preset_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (("denoiser", "width"), -1, "denoiser.width"),
+        (("denoiser", "width"), -1, r"denoiser\..*width"),
         (("colour",), "red", "colour"),
         (("sampling", "known_states"), 6, "must be below"),
         (("split", "test_start"), "1999-01-01", "must follow each other"),

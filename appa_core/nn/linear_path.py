@@ -1,4 +1,4 @@
-"""A space-time transformer modulated by the noise level."""
+"""A space-time transformer modulated by the noise level, beside a linear path."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from appa_core.nn.bases import BlanketBackbone
 from appa_core.nn.layers import SphereConv, fourier_features
 
 
 @dataclass(frozen=True)
-class TransformerShape:
+class LinearPathShape:
     """Sizes of a space-time transformer.
 
     Args:
@@ -49,7 +50,7 @@ class TransformerShape:
 class RotaryAttention(nn.Module):
     """Multi-head attention with query-key normalisation and learned rotary positions."""
 
-    def __init__(self, shape: TransformerShape) -> None:
+    def __init__(self, shape: LinearPathShape) -> None:
         super().__init__()
         self.heads = shape.heads
         self.qkv = nn.Linear(shape.width, 3 * shape.width, bias=False)
@@ -82,7 +83,7 @@ class RotaryAttention(nn.Module):
 class Block(nn.Module):
     """Attention, local mixing and a feed-forward network, each gated by the noise level."""
 
-    def __init__(self, shape: TransformerShape) -> None:
+    def __init__(self, shape: LinearPathShape) -> None:
         super().__init__()
         self.grid = shape.token_grid
         hidden = shape.expansion * shape.width
@@ -113,14 +114,14 @@ class Block(nn.Module):
         return out.permute(0, 2, 3, 1).reshape(y.shape)
 
 
-class SpaceTimeTransformer(nn.Module):
+class LinearPathTransformer(BlanketBackbone):
     """Tokens of a blanket of latents, mixed over time, latitude and longitude.
 
     Args:
         shape: Sizes.
     """
 
-    def __init__(self, shape: TransformerShape) -> None:
+    def __init__(self, shape: LinearPathShape) -> None:
         super().__init__()
         if shape.states % shape.time_patch or shape.width % (2 * shape.heads):
             raise ValueError(f"time_patch must divide states and 2 heads the width: {shape}")
@@ -144,17 +145,13 @@ class SpaceTimeTransformer(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
+    @property
+    def units(self) -> list[nn.Module]:
+        """The blocks."""
+        return list(self.blocks)
+
     def forward(self, x: Tensor, context: Tensor, c_noise: Tensor) -> Tensor:
-        """Raw network output.
-
-        Args:
-            x: Scaled latents, noisy or known (B, K, c, h, w).
-            context: (B, K, context_channels, h, w).
-            c_noise: Noise level as the network sees it, (B,).
-
-        Returns:
-            (B, K, c, h, w).
-        """
+        """Raw network output, (B, K, c, h, w); see `BlanketBackbone`."""
         time, rows, columns = self.shape.token_grid
         tokens = torch.cat([x, context], dim=2)
         tokens = tokens.reshape(len(x), time, -1, *tokens.shape[2:]).permute(0, 1, 4, 5, 2, 3)

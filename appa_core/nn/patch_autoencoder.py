@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from appa_core.nn.bases import Autoencoder
 from appa_core.nn.layers import ConvBlock, RowLinear, SphereConv
 
 
 @dataclass(frozen=True)
-class AutoencoderShape:
+class PatchShape:
     """Sizes of an autoencoder.
 
     Args:
@@ -48,7 +50,7 @@ class AutoencoderShape:
 class _Half(nn.Module):
     """A row-wise linear map plus a convolutional network that starts as zero."""
 
-    def __init__(self, shape: AutoencoderShape, fan_in: int, fan_out: int) -> None:
+    def __init__(self, shape: PatchShape, fan_in: int, fan_out: int) -> None:
         super().__init__()
         rows, hidden = shape.latent_shape[1], shape.hidden_channels
         self.linear = RowLinear(rows, fan_in, fan_out)
@@ -61,7 +63,7 @@ class _Half(nn.Module):
         return out
 
 
-class Autoencoder(nn.Module):
+class PatchAutoencoder(Autoencoder):
     """Encoder and decoder between standardised states and latents.
 
     Patches of cells become channels (pixel unshuffle); each half is a linear map of its own for
@@ -72,7 +74,7 @@ class Autoencoder(nn.Module):
         shape: Sizes; the patch must divide the grid.
     """
 
-    def __init__(self, shape: AutoencoderShape) -> None:
+    def __init__(self, shape: PatchShape) -> None:
         super().__init__()
         if shape.rows % shape.patch or shape.columns % shape.patch:
             raise ValueError(f"patch {shape.patch} must divide {shape.rows} x {shape.columns}")
@@ -80,6 +82,16 @@ class Autoencoder(nn.Module):
         patch_values = shape.channels * shape.patch**2
         self.encoder = _Half(shape, patch_values, shape.latent_channels)
         self.decoder = _Half(shape, shape.latent_channels, patch_values)
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """(channels, rows, columns) of a latent."""
+        return self.shape.latent_shape
+
+    @property
+    def units(self) -> list[nn.Module]:
+        """The residual blocks of both halves."""
+        return [*self.encoder.blocks, *self.decoder.blocks]
 
     def encode(self, x: Tensor) -> Tensor:
         """Standardised states (..., C, H, W) to latents (..., c, h, w)."""
@@ -93,36 +105,33 @@ class Autoencoder(nn.Module):
         x = F.pixel_shuffle(self.decoder(z.flatten(0, -4)), self.shape.patch)
         return x.reshape(*lead, *x.shape[1:])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Reconstruct standardised states (..., C, H, W)."""
-        return self.decode(self.encode(x))
-
     @torch.no_grad()
-    def initialise_from(self, states: Tensor, channel_weights: Tensor) -> None:
+    def initialise_from(self, parts: Iterable[Tensor], channel_weights: Tensor) -> None:
         """Set the linear maps to the principal components of the patches of each row.
 
         Each row's components are rotated within their span towards those of all rows together,
         so that a latent channel means much the same everywhere.
 
         Args:
-            states: Standardised states (N, C, H, W), a sample of the training data.
+            parts: Standardised states (N, C, H, W), a sample of the training data in parts.
             channel_weights: (C,) importance of each channel in the loss; the components are
                 those of the fields times its square root.
         """
         keep = self.shape.latent_channels
-        patches = F.pixel_unshuffle(states, self.shape.patch)
-        patches = patches.permute(2, 0, 3, 1).flatten(1, 2)  # rows, samples, values
         root = channel_weights.sqrt().repeat_interleave(self.shape.patch**2)
-        covariance = torch.stack([_second_moment(row * root) for row in patches])
+        covariance = sum(self._second_moments(states, root) for states in parts)
+        assert isinstance(covariance, Tensor)
         common = torch.linalg.eigh(covariance.mean(0))[1].flip(-1)[:, :keep]
         leading = torch.linalg.eigh(covariance)[1].flip(-1)[..., :keep]
         u, _, vh = torch.linalg.svd(leading.mT @ common)
         basis = (leading @ u @ vh).float()
-        scale = (patches.shape[-1] / keep) ** 0.5  # latents of order one
+        scale = (len(root) / keep) ** 0.5  # latents of order one
         self.encoder.linear.weight.copy_(basis.mT * root / scale)
         self.decoder.linear.weight.copy_(basis * scale / root[:, None])
 
-
-def _second_moment(samples: Tensor) -> Tensor:
-    samples = samples.double()
-    return samples.mT @ samples / len(samples)
+    def _second_moments(self, states: Tensor, root: Tensor) -> Tensor:
+        """Sums of products of the values of patches, by row: (rows, values, values) float64."""
+        patches = F.pixel_unshuffle(states, self.shape.patch)
+        patches = patches.permute(2, 0, 3, 1).flatten(1, 2)  # rows, samples, values
+        weighted = (patches * root).double()
+        return weighted.mT @ weighted
