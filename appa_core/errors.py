@@ -6,6 +6,8 @@ exit with `EXIT_STATUS`.
 """
 
 EXIT_STATUS = 2
+#: Of a command that stopped when asked to: 128 and the number of SIGTERM.
+STOPPED_STATUS = 143
 
 
 class AppaError(Exception):
@@ -26,6 +28,10 @@ class IntegrityError(AppaError):
 
 class NumericalError(AppaError):
     """A computation that left the finite numbers."""
+
+
+class StoppedError(AppaError):
+    """Work that was asked to stop and did so at a point from which it continues."""
 
 
 class ResourceError(AppaError):

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from appa_core.climatology import Normalisation
+from appa_core.config.build import compression
 from appa_core.config.presets import Preset
 from appa_core.steps.ingest import ingested_states
 from appa_core.steps.models import load_model
@@ -73,8 +74,8 @@ def main() -> None:
 
     test = states(str(split.test_start), end, 7)
     training = states(str(split.train_start), str(split.validation_start), 11)
-    compression = model.autoencoder.shape.compression
-    kept = int(len(schema.channels) * _PATCH**2 / compression)
+    ratio = compression(preset)
+    kept = int(len(schema.channels) * _PATCH**2 / ratio)
     area = torch.from_numpy(schema.grid.area_weights).float()[:, None]
     errors = {}
     with torch.no_grad():
@@ -85,7 +86,7 @@ def main() -> None:
             zip((c.short for c in schema.channels), mean_square.sqrt().tolist(), strict=True)
         )
     write = sys.stdout.write
-    write(f"{len(test)} states from {split.test_start}; compression {compression:.2f}; ")
+    write(f"{len(test)} states from {split.test_start}; compression {ratio:.2f}; ")
     write(f"model {model.key}\n\n| | mean of {len(schema.channels)} | {' | '.join(HEADLINE)} |\n")
     write("|---|" + "---|" * (len(HEADLINE) + 1) + "\n")
     for name, by_channel in errors.items():

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from appa_core.errors import EXIT_STATUS, AppaError, InputError
+from appa_core.errors import EXIT_STATUS, STOPPED_STATUS, AppaError, InputError, StoppedError
 
 _ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -56,6 +56,33 @@ def add_cluster_options(parser: argparse.ArgumentParser) -> None:
     add("--worker-memory", default="auto", help="memory of each of them, such as 4GiB")
 
 
+def add_launch_options(parser: argparse.ArgumentParser) -> None:
+    """Options of commands that train."""
+    add = parser.add_argument
+    add(
+        "--nproc",
+        type=int,
+        default=1,
+        help="training processes of this machine; 0: this process (default: %(default)s)",
+    )
+    add("--nodes", type=int, default=1, help="machines; run the same command on each")
+    add("--rendezvous", metavar="HOST:PORT", help="where several machines meet")
+    add("--device", default="cpu", help="cpu, or cuda: a GPU a process (default: %(default)s)")
+    add("--micro-batch", type=int, help="samples that a process handles at once")
+    add(
+        "--sharding",
+        choices=["ddp", "fsdp"],
+        default="ddp",
+        help="all weights in every process, or shared out among them (default: %(default)s)",
+    )
+    add("--recompute", action="store_true", help="less memory: recompute activations")
+    add("--compile", action="store_true", help="compile networks with torch.compile")
+    add("--loader-workers", type=int, default=0, help="processes that read ahead, for each")
+    add("--keep-checkpoints", type=int, default=2, help="of each training (default: %(default)s)")
+    add("--stall-seconds", type=float, default=1800.0, help="give up without a step for so long")
+    add("--logs", metavar="DIR", help="TensorBoard files (default: results/training-<preset>)")
+
+
 def named_values(pairs: list[str]) -> dict[str, str]:
     """Options such as NAME=VALUE by name.
 
@@ -81,6 +108,9 @@ def run_command(
     """Run a command and end the process: one message and status 2 for errors of use."""
     try:
         command(arguments)
+    except StoppedError as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        sys.exit(STOPPED_STATUS)
     except AppaError as error:
         if arguments.traceback:
             raise

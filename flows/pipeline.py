@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import argparse
 
-from flows.cli import add_cluster_options, new_parser, prepare_environment, run_command
+from flows.cli import (
+    add_cluster_options,
+    add_launch_options,
+    new_parser,
+    prepare_environment,
+    run_command,
+)
 
 
 def _parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -21,6 +27,7 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--members", type=int, default=2, help="size of the ensemble (default: %(default)s)")
     add("--lead-hours", type=int, default=48, help="how far to forecast (default: %(default)s)")
     add("--output", metavar="DIR", help="folder (default: ./results/forecast-<start>-<key>)")
+    add_launch_options(parser)
     add_cluster_options(parser)
     return parser.parse_args(argv)
 
@@ -36,6 +43,7 @@ from flows.forecast import ForecastResult, forecast, print_summary  # noqa: E402
 from flows.ingest import ingest  # noqa: E402
 from flows.train import train  # noqa: E402
 from tasks.cluster import ClusterSettings  # noqa: E402
+from tasks.launch import LaunchSettings  # noqa: E402
 
 
 @flow(name="pipeline", validate_parameters=False)
@@ -49,7 +57,9 @@ def pipeline(  # noqa: PLR0913
     members: int = 2,
     lead_hours: int = 48,
     output: str | None = None,
+    launch: LaunchSettings | None = None,
     cluster: ClusterSettings | None = None,
+    logs: str | None = None,
 ) -> ForecastResult:
     """Ingest, train, and forecast from the start of the test period.
 
@@ -62,7 +72,9 @@ def pipeline(  # noqa: PLR0913
         members: Size of the ensemble.
         lead_hours: How far to forecast.
         output: Folder of the forecast.
+        launch: Where networks are trained.
         cluster: Where blocks are worked on.
+        logs: Folder of files for TensorBoard.
 
     Returns:
         Where the forecast is.
@@ -72,7 +84,16 @@ def pipeline(  # noqa: PLR0913
     start = pd.Timestamp(preset.split.test_start) + (preset.sampling.known_states - 1) * step
     end = start + pd.Timedelta(hours=lead_hours) + step
     states = ingest(preset, store, source, first, end, cluster=cluster)
-    train(preset, store, folder, seed=seed, source=source, cluster=cluster)
+    train(
+        preset,
+        store,
+        folder,
+        seed=seed,
+        source=source,
+        launch=launch,
+        cluster=cluster,
+        logs=logs,
+    )
     return forecast(
         f"{start:%Y-%m-%dT%H}",
         lead_hours=lead_hours,
@@ -96,7 +117,9 @@ def _main(arguments: argparse.Namespace) -> None:
         members=arguments.members,
         lead_hours=arguments.lead_hours,
         output=arguments.output,
+        launch=LaunchSettings.of(arguments),
         cluster=ClusterSettings.of(arguments),
+        logs=arguments.logs,
     )
     print_summary(result)
 

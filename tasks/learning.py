@@ -22,12 +22,12 @@ from appa_core.steps import (
     models,
     sample,
     statistics,
-    train_autoencoder,
-    train_denoiser,
-    training,
 )
 from appa_core.steps.simulate import simulate_nature_run
+from appa_core.steps.worker import TrainingOrder
 from tasks.cluster import ClusterSettings, run_units
+from tasks.launch import LaunchSettings, launch
+from tasks.training_log import shown
 
 
 @task(cache_policy=NO_CACHE)
@@ -78,12 +78,17 @@ def fit_statistics(store: str, preset: Preset, states: str, cluster: ClusterSett
 
 
 @task(cache_policy=NO_CACHE)
-def fit_autoencoder(
-    store: str, preset: Preset, states: str, fitted: Artifact, seed: int
-) -> Artifact:
-    """Train the autoencoder, from its last checkpoint if there is one."""
-    job = train_autoencoder.autoencoder_job(preset, Cube.load(states), fitted, seed)
-    return run_in_process(store, job)
+def fit_network(order: TrainingOrder, settings: LaunchSettings, logs: str) -> Artifact:
+    """Train a network, from its last checkpoint if there is one.
+
+    Args:
+        order: Which network, on what.
+        settings: Where it is trained.
+        logs: Folder of files for TensorBoard.
+    """
+    job = order.job()
+    with shown(job.recipe.step, Path(logs) / f"{job.recipe.step}-{job.recipe.key[:12]}") as show:
+        return launch(order, settings, show)
 
 
 @task(cache_policy=NO_CACHE)
@@ -130,15 +135,6 @@ def fit_background(store: str, preset: Preset, encoded: str, fitted: Artifact) -
 
 
 @task(cache_policy=NO_CACHE)
-def fit_denoiser(
-    store: str, preset: Preset, encoded: str, fitted: Artifact, seed: int
-) -> Artifact:
-    """Train the denoiser, from its last checkpoint if there is one."""
-    job = train_denoiser.denoiser_job(preset, Cube.load(encoded), fitted, seed)
-    return run_in_process(store, job)
-
-
-@task(cache_policy=NO_CACHE)
 def register(folder: str, preset: Preset, parts: models.TrainedParts) -> str:
     """Write a model's folder; returns the model's key."""
     return models.register_model(Path(folder), preset, parts)
@@ -151,18 +147,3 @@ def pack_sample(
     """Pack a stretch of the nature run."""
     sample.pack_sample(Path(folder), chunks, start, end)
     return folder
-
-
-def run_in_process(store: str, job: training.TrainingJob) -> Artifact:
-    """Train in this process."""
-    with tqdm(
-        total=job.settings.iterations, desc=job.recipe.step, unit="it", mininterval=5
-    ) as bar:
-
-        def show(p: training.Progress) -> None:
-            bar.update(p.iteration - bar.n)
-            bar.set_postfix({"loss": p.loss, **p.scores} if p.scores else {"loss": p.loss})
-
-        done = training.run_training(ArtifactStore(store), job, observe=show)
-    assert done is not None
-    return done

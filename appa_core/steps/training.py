@@ -99,7 +99,7 @@ def run_training(
         job: What to train.
         run: What to train on.
         processes: This process among those that train together; all call this function.
-        observe: Told of every iteration, in the first process.
+        observe: Told of every iteration.
         should_stop: Asked after every iteration; if any process says so, a checkpoint is written.
 
     Returns:
@@ -169,10 +169,9 @@ class _Training:
             (stop,) = self._processes.total([float(should_stop())])
             if is_due or stop:
                 self._save_checkpoint()
-            if self._processes.is_first:
-                speed = job.lesson.batch_size / (perf_counter() - begun)
-                share = job.settings.rate(trainer.iteration - 1)
-                observe(Progress(trainer.iteration, total, loss, norm, share, speed, scores))
+            speed = job.lesson.batch_size / (perf_counter() - begun)
+            share = job.settings.rate(trainer.iteration - 1)
+            observe(Progress(trainer.iteration, total, loss, norm, share, speed, scores))
             if stop and trainer.iteration < total:
                 return False
         return True

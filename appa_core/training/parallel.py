@@ -34,6 +34,11 @@ class Processes:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @classmethod
+    def alone(cls, device: str) -> Processes:
+        """A single process, on `cpu` or on the first accelerator."""
+        return cls(device=torch.device(device))
+
+    @classmethod
     def join(cls, device: str) -> Processes:
         """Join the processes that `torch.distributed.run` started.
 

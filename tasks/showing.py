@@ -1,0 +1,58 @@
+"""Prefect artifacts of a training: loss curve, maps of samples, spectra against the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from appa_core.config.presets import Preset
+from appa_core.io.cube import Cube
+from appa_core.io.store import Artifact, ArtifactStore
+from appa_core.report.figures import embedded, loss_curve, maps, spectra
+from appa_core.report.units import display_of
+from appa_core.steps import diagnose
+from appa_core.steps.coder import TrainedCoder
+
+
+def training_page(diagnosis: diagnose.Diagnosis, losses: np.ndarray, heading: str) -> str:
+    """Loss curve, maps and spectra as Markdown that carries its images."""
+    names = [c.short for c in diagnosis.channels]
+    displays = [display_of(c.units) for c in diagnosis.channels]
+    figures = {
+        f"Loss of {heading}": loss_curve(losses, heading),
+        f"{diagnosis.title} and truth": maps(
+            diagnosis.made[0], diagnosis.truth[0], names, displays
+        ),
+        f"Spectra of {diagnosis.title.lower()} and of the truth": spectra(
+            diagnosis.made_power, diagnosis.truth_power, names, diagnosis.title.lower()
+        ),
+    }
+    parts = [f"## {title}\n\n{embedded(figure, title)}" for title, figure in figures.items()]
+    return "\n\n".join([f"# {heading}", *parts])
+
+
+@task(cache_policy=NO_CACHE)
+def show_autoencoder(coder: TrainedCoder, states: str) -> None:
+    """Show how a trained autoencoder learned, and what it makes of held-out states."""
+    preset = coder.preset
+    seen = diagnose.diagnose_autoencoder(preset, coder.load("cpu"), Cube.load(states))
+    _publish(f"autoencoder of {preset.name}", seen, coder.autoencoder)
+
+
+@task(cache_policy=NO_CACHE)
+def show_denoiser(store: str, folder: str, preset: Preset, states: str, trained: Artifact) -> None:
+    """Show how a trained denoiser learned, and what it draws from held-out states."""
+    seen = diagnose.diagnose_denoiser(
+        ArtifactStore(store), Path(folder), preset, Cube.load(states)
+    )
+    _publish(f"denoiser of {preset.name}", seen, trained)
+
+
+def _publish(heading: str, seen: diagnose.Diagnosis, trained: Artifact) -> None:
+    page = training_page(seen, diagnose.losses(trained), heading)
+    key = "training-" + "".join(c if c.isalnum() else "-" for c in heading.lower())
+    create_markdown_artifact(page, key=key, description=f"Training of the {heading}")
