@@ -66,7 +66,7 @@ def main() -> None:
     arguments = parser.parse_args()
     model = load_model(model_folder(arguments.model))
     preset, schema = model.preset, model.preset.state.build()
-    split, end = preset.split, str(preset.nature.end)
+    split, end = preset.split, str(preset.simulated().end)
 
     def states(start: str, stop: str, every: int) -> Tensor:
         normalisation = model.normalisation

@@ -91,7 +91,7 @@ def ingest(  # noqa: PLR0913
     start = start or pd.Timestamp(preset.split.train_start)
     found = resolve_source(source, parameters)
     if isinstance(found, NatureRun):
-        end = end or pd.Timestamp(preset.nature.end)
+        end = end or pd.Timestamp(preset.simulated().end)
         chunks = learning.simulate(store, preset, end)
         found = nature_source(chunks)
         if pack:

@@ -33,7 +33,7 @@ from tasks.training_log import shown
 @task(cache_policy=NO_CACHE)
 def simulate(store: str, preset: Preset, end: pd.Timestamp) -> list[Artifact]:
     """Simulate the nature run until a time; chunks that exist are kept."""
-    config = preset.nature
+    config = preset.simulated()
     days = (end - pd.Timestamp(config.start)).days
     total = -(-days // config.chunk_days)
     chunks = simulate_nature_run(ArtifactStore(store), config, preset.state.build(), end)

@@ -88,7 +88,7 @@ def synthetic_states(schema: StateSchema, start: str, days: int) -> xr.Dataset:
 
 def synthetic_chunks(store: ArtifactStore, preset: Preset) -> list[Artifact]:
     """Chunks with the identity of the nature run's, so that flows take them for simulated."""
-    config, schema = preset.nature, preset.state.build()
+    config, schema = preset.simulated(), preset.state.build()
     chunks: list[Artifact] = []
     for start in pd.date_range(config.start, config.end, freq=f"{config.chunk_days}D"):
         if start >= pd.Timestamp(config.end):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from appa_core.io.store import ArtifactStore
+from appa_core.io.store import Artifact, ArtifactStore
 from appa_core.steps.coder import TrainedCoder
 from appa_core.steps.encode import EncodeJob, encode_unit, plan_encode
 from appa_core.steps.ingest import IngestJob, ingest_unit, plan_ingest
@@ -28,6 +28,8 @@ class TinyWorld:
     model: Path
     sample: Path
     store: ArtifactStore
+    states: str
+    statistics: Artifact
 
 
 @pytest.fixture(scope="session")
@@ -54,4 +56,4 @@ def tiny_world(tmp_path_factory) -> TinyWorld:
     parts = TrainedParts(statistics, autoencoder, latent_statistics, denoiser)
     register_model(root / "model", preset, parts)
     pack_sample(root / "sample", chunks, pd.Timestamp("2012-02-01"), pd.Timestamp("2012-02-20"))
-    return TinyWorld(root / "model", root / "sample", store)
+    return TinyWorld(root / "model", root / "sample", store, states.url, statistics)

@@ -14,6 +14,7 @@ from pydantic import Field, TypeAdapter, model_validator
 from appa_core.config.base import Positive, Strict
 from appa_core.config.named import load_named, parse_named, shipped_names
 from appa_core.config.networks import AutoencoderConfig, DenoiserConfig
+from appa_core.errors import InputError
 from appa_core.schema import Grid, StateSchema
 
 
@@ -109,7 +110,7 @@ class Preset(Strict):
     """Everything that determines data, networks and forecasts."""
 
     name: str
-    nature: NatureConfig
+    nature: NatureConfig | None = None
     state: StateConfig
     data: DataConfig = DataConfig()
     split: SplitConfig
@@ -117,6 +118,19 @@ class Preset(Strict):
     autoencoder: AutoencoderConfig
     denoiser: DenoiserConfig
     sampling: SamplingConfig
+
+    def simulated(self) -> NatureConfig:
+        """The simulated atmosphere of this preset.
+
+        Raises:
+            InputError: It is for observed data alone.
+        """
+        if self.nature is None:
+            raise InputError(
+                f"preset {self.name} has no simulated atmosphere: name a source of its states "
+                "with --source (python -m flows.catalog lists them), and --start and --end"
+            )
+        return self.nature
 
     @model_validator(mode="after")
     def _consistent(self) -> Preset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -56,6 +58,7 @@ class Processes:
     def leave(self) -> None:
         """Leave the others."""
         if dist.is_initialized():
+            gc.collect()  # sharded networks hold the group in cycles; it must not outlive us
             dist.destroy_process_group()
 
     @property
@@ -81,8 +84,7 @@ class Processes:
         """The network on its device, ready to train with the others."""
         network.to(self.device)
         if run.recompute:
-            for unit in network.units:
-                unit.forward = partial(checkpoint, unit.forward, use_reentrant=False)
+            recompute_units(network)
         if run.compile:
             network.compile()
         if self.world == 1:
@@ -91,21 +93,29 @@ class Processes:
             return self._sharded(network)
         # on CPUs buckets keep their first order, so that sums do not change after a resume
         steady = self.device.type == "cpu"
-        return nn.parallel.DistributedDataParallel(network, find_unused_parameters=steady)
+        return nn.parallel.DistributedDataParallel(
+            network, find_unused_parameters=steady, gradient_as_bucket_view=True
+        )
 
     def _sharded(self, network: Network) -> nn.Module:
         mesh = init_device_mesh(self.device.type, (self.world,))
         for unit in network.units:
-            dist.fsdp.fully_shard(unit, mesh=mesh)
-        dist.fsdp.fully_shard(network, mesh=mesh)
+            fully_shard(unit, mesh=mesh)
+        fully_shard(network, mesh=mesh)
         return network
+
+
+def recompute_units(network: Network) -> None:
+    """Recompute the units of a network in the backward pass instead of keeping activations."""
+    for unit in network.units:
+        unit.forward = partial(checkpoint, unit.forward, use_reentrant=False)
 
 
 def set_synchronised(network: nn.Module, *, last: bool) -> Any:
     """Context in which gradients are added up over processes only with the last micro-batch."""
     if isinstance(network, nn.parallel.DistributedDataParallel) and not last:
         return network.no_sync()
-    if isinstance(network, dist.fsdp.FSDPModule):
+    if isinstance(network, FSDPModule):
         network.set_requires_gradient_sync(last)
     return torch.enable_grad()
 

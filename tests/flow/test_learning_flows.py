@@ -61,7 +61,7 @@ def test_without_the_simulator_the_message_says_what_to_install(tmp_path, monkey
     monkeypatch.setitem(sys.modules, "jcm", None)  # an import of it, or from it, now fails
     for name in [name for name in sys.modules if name.startswith("jcm.")]:
         monkeypatch.delitem(sys.modules, name)
-    nature = load_preset("tiny").nature
+    nature = load_preset("tiny").simulated()
     run = simulate_nature_run(
         ArtifactStore(tmp_path),
         nature,

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.slow
 
 def chunks(folder, end):
     pytest.importorskip("jcm", reason="needs the simulate extra")
-    nature = load_preset("tiny").nature.model_copy(update={"spin_up_days": 5, "chunk_days": 2})
+    short = {"spin_up_days": 5, "chunk_days": 2}
+    nature = load_preset("tiny").simulated().model_copy(update=short)
     schema = load_preset("tiny").state.build()
     return list(simulate_nature_run(ArtifactStore(folder), nature, schema, pd.Timestamp(end)))
 
