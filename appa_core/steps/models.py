@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -35,10 +35,10 @@ from appa_core.steps.statistics import (
 from appa_core.steps.training import WEIGHTS
 
 _PRESET = "preset.yaml"
-_AUTOENCODER = "autoencoder.safetensors"
-_DENOISER = "denoiser.safetensors"
+AUTOENCODER = "autoencoder.safetensors"
+DENOISER = "denoiser.safetensors"
 _CARD = "MODEL_CARD.md"
-_FILES = (_PRESET, NORMALISATION, _AUTOENCODER, _DENOISER, LATENT_STATISTICS)
+_FILES = (_PRESET, NORMALISATION, AUTOENCODER, DENOISER, LATENT_STATISTICS)
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Model:
     Args:
         key: Hash of all its files.
         preset: Configuration.
-        normalisation: Between physical and standardised states.
+        stored_normalisation: Between physical and standardised states; None if it is unknown.
         autoencoder: Between standardised states and latents.
         backbone: The denoiser's network.
         latent_mean: (c, 1, 1).
@@ -58,12 +58,27 @@ class Model:
 
     key: str
     preset: Preset
-    normalisation: Normalisation
+    stored_normalisation: Normalisation | None
     autoencoder: Autoencoder
     backbone: BlanketBackbone
     latent_mean: Tensor
     latent_std: Tensor
     manifest: Mapping[str, Any]
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """Between physical and standardised states.
+
+        Raises:
+            InputError: The model came without one.
+        """
+        if self.stored_normalisation is None:
+            raise InputError(
+                f"model {self.key} came without the normalisation of physical states: import it "
+                "again with --normalisation (what python -m flows.normalize made, or a file with "
+                "the mean and std of every channel)"
+            )
+        return self.stored_normalisation
 
     @torch.no_grad()
     def encode(self, states: Tensor) -> Tensor:
@@ -86,7 +101,7 @@ def verify_model(folder: Path) -> Mapping[str, Any]:
     if not (folder / MANIFEST).is_file():
         raise InputError(f"{folder} holds no model (no {MANIFEST}); train or register one first")
     manifest: Mapping[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
-    for name in _FILES:
+    for name in _files(manifest):
         path = folder / name
         if not path.is_file():
             raise IntegrityError(f"{path} is missing; restore it from the distribution")
@@ -98,9 +113,15 @@ def verify_model(folder: Path) -> Mapping[str, Any]:
     return manifest
 
 
+def _files(manifest: Mapping[str, Any]) -> list[str]:
+    """Files of a model; an imported one may lack the normalisation."""
+    known = manifest["files"]
+    return [name for name in _FILES if name in known or name != NORMALISATION]
+
+
 def model_key(manifest: Mapping[str, Any]) -> str:
     """Hash of a model's files."""
-    return content_key({name: manifest["files"][name] for name in _FILES})
+    return content_key({name: manifest["files"][name] for name in _files(manifest)})
 
 
 def read_model_preset(folder: Path) -> Preset:
@@ -120,13 +141,17 @@ def load_model(folder: Path, device: torch.device | None = None) -> Model:
     device = device or torch.device("cpu")
     autoencoder = build_autoencoder(preset)
     backbone = build_backbone(preset)
-    load_into(autoencoder, load_tensors(folder / _AUTOENCODER), str(folder / _AUTOENCODER))
-    load_into(backbone, load_tensors(folder / _DENOISER), str(folder / _DENOISER))
+    load_into(autoencoder, load_tensors(folder / AUTOENCODER), str(folder / AUTOENCODER))
+    load_into(backbone, load_tensors(folder / DENOISER), str(folder / DENOISER))
     latent = load_tensors(folder / LATENT_STATISTICS)
     return Model(
         key=model_key(manifest),
         preset=preset,
-        normalisation=load_normalisation(folder / NORMALISATION),
+        stored_normalisation=(
+            load_normalisation(folder / NORMALISATION)
+            if NORMALISATION in manifest["files"]
+            else None
+        ),
         autoencoder=autoencoder.to(device).eval().requires_grad_(requires_grad=False),
         backbone=backbone.to(device).eval().requires_grad_(requires_grad=False),
         latent_mean=latent["mean"].to(device)[:, None, None],
@@ -164,29 +189,49 @@ def register_model(folder: Path, preset: Preset, parts: TrainedParts) -> str:
     Returns:
         The model's key.
     """
-    scratch = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    (scratch / _PRESET).write_text(
-        yaml.safe_dump(preset.model_dump(mode="json"), sort_keys=False), "utf-8"
-    )
-    with parts.statistics.verify().local() as data:
-        normalisation = load_normalisation(data / NORMALISATION)
-    write_compact_normalisation(scratch / NORMALISATION, normalisation)
-    with parts.latents.verify().local() as data:
-        shutil.copyfile(data / LATENT_STATISTICS, scratch / LATENT_STATISTICS)
-    for artifact, name in ((parts.autoencoder, _AUTOENCODER), (parts.denoiser, _DENOISER)):
-        with artifact.verify().local() as data:
-            weights = load_tensors(data / WEIGHTS)
-        save_tensors(scratch / name, {k: v.half() for k, v in weights.items()})
-    manifest = {
-        "name": folder.name,
-        "files": {name: file_sha256(scratch / name) for name in _FILES},
-        "parts": {
+
+    def fill(scratch: Path) -> Mapping[str, Any]:
+        with parts.statistics.verify().local() as data:
+            normalisation = load_normalisation(data / NORMALISATION)
+        write_compact_normalisation(scratch / NORMALISATION, normalisation)
+        with parts.latents.verify().local() as data:
+            shutil.copyfile(data / LATENT_STATISTICS, scratch / LATENT_STATISTICS)
+        for artifact, name in ((parts.autoencoder, AUTOENCODER), (parts.denoiser, DENOISER)):
+            with artifact.verify().local() as data:
+                weights = load_tensors(data / WEIGHTS)
+            save_tensors(scratch / name, {k: v.half() for k, v in weights.items()})
+        return {
             role: {k: artifact.manifest[k] for k in ("step", "key", "digest", "seed", "parents")}
             | {"summary": artifact.summary, "provenance": artifact.manifest["provenance"]}
             for role, artifact in vars(parts).items()
-        },
+        }
+
+    return write_model(folder, preset, fill)
+
+
+def write_model(folder: Path, preset: Preset, fill: Callable[[Path], Mapping[str, Any]]) -> str:
+    """Write a model's folder, whole or not at all.
+
+    Args:
+        folder: Where; a model that is there is replaced, its model card stays.
+        preset: Configuration.
+        fill: Writes weights and statistics into the folder that it is given, and returns where
+            they came from.
+
+    Returns:
+        The model's key.
+    """
+    scratch = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    text = yaml.safe_dump(preset.model_dump(mode="json"), sort_keys=False)
+    (scratch / _PRESET).write_text(text, "utf-8")
+    parts = fill(scratch)
+    manifest = {
+        "name": folder.name,
+        "files": {n: file_sha256(scratch / n) for n in _FILES if (scratch / n).is_file()},
+        "parameters": {n: _count(scratch / n) for n in (AUTOENCODER, DENOISER)},
+        "parts": parts,
     }
     write_atomically(
         scratch / MANIFEST, json.dumps(manifest, indent=1, sort_keys=True, default=str) + "\n"
@@ -196,3 +241,7 @@ def register_model(folder: Path, preset: Preset, parts: TrainedParts) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     scratch.rename(folder)
     return model_key(manifest)
+
+
+def _count(path: Path) -> int:
+    return sum(tensor.numel() for tensor in load_tensors(path).values())

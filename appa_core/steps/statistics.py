@@ -153,7 +153,7 @@ def merge_statistics(parts: Sequence[StatisticsPart]) -> Artifact:
             fit.merge({name: values.numpy() for name, values in sums.items()})
             count += int(found.summary["states"])
         normalisation = fit.solve()
-        save_tensors(folder / NORMALISATION, _tensors(normalisation))
+        write_normalisation(folder / NORMALISATION, normalisation)
         spread = dict(zip(schema.names, normalisation.std.tolist(), strict=True))
         return {"states": count, "std": spread}
 
@@ -180,6 +180,11 @@ def load_normalisation(path: Path) -> Normalisation:
     harmonics = tensors["harmonics"].float().numpy() * std[:, None, None]
     coefficients = np.concatenate([tensors["mean"].numpy()[:, None], harmonics], axis=1)
     return Normalisation(SeasonalClimatology(coefficients), std, missing)
+
+
+def write_normalisation(path: Path, normalisation: Normalisation) -> None:
+    """Write a normalisation in full precision."""
+    save_tensors(path, _tensors(normalisation))
 
 
 def write_compact_normalisation(path: Path, normalisation: Normalisation) -> None:
