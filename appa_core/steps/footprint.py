@@ -6,6 +6,7 @@ tensors). A multiplication and an addition count as two operations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -220,11 +221,15 @@ def _flops(work: Callable[[], Any]) -> int:
 
 
 def _counter() -> FlopCounterMode:
-    """A counter that knows the attention of CPUs too, which torch's own leaves out."""
+    """A counter that knows the attention of CPUs, which torch's own leaves out, and groups.
+
+    Torch's own takes the backward pass of a grouped convolution for that of a full one.
+    """
     aten = torch.ops.aten
     known = {
         aten._scaled_dot_product_flash_attention_for_cpu: _attention,  # noqa: SLF001
         aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,  # noqa: SLF001
+        aten.convolution_backward: _convolution_backward,
     }
     return FlopCounterMode(display=False, custom_mapping=known)
 
@@ -241,6 +246,19 @@ def _attention_backward(
         gradient, query, key, value
     )
     return count
+
+
+def _convolution_backward(
+    gradient: _Shape, _x: _Shape, weight: _Shape, *rest: Any, **__: Any
+) -> int:
+    """As much as the forward pass for each of the gradients of input and weights."""
+    wanted = next(x for x in reversed(rest) if _is_mask(x))
+    kinds: int = sum(wanted[:2])
+    return 2 * math.prod(gradient) * math.prod(weight[1:]) * kinds
+
+
+def _is_mask(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 3 and isinstance(value[0], bool)
 
 
 class _Saved:
