@@ -20,11 +20,13 @@ class MaskShares:
         leading: Probability that the first n states are given, by n.
         scattered: Probability that states are given here and there.
         scattered_share: Share of states given in that case.
+        noise: Largest standard deviation of noise on given states.
     """
 
     leading: Mapping[int, float]
     scattered: float
     scattered_share: float
+    noise: float = 0.0
 
     def draw(self, states: int, generator: np.random.Generator) -> np.ndarray:
         """Which states of a blanket are given, (states,) bool."""
@@ -34,6 +36,11 @@ class MaskShares:
                 return np.arange(states) < count
             pick -= share
         return scattered if pick < self.scattered else np.zeros(states, bool)
+
+    def draw_doubt(self, generator: np.random.Generator) -> float:
+        """Standard deviation of noise on the given states of a blanket: none in half of them."""
+        has_noise, share = generator.random() < 0.5, generator.random()
+        return self.noise * share if has_noise else 0.0
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def _enter(rank, world, port, work, arguments):
         "GLOO_SOCKET_IFNAME": "lo",
     }
     torch.set_num_threads(1)
-    processes = Processes.join("cpu")
+    processes = Processes.join("cpu", local_rank=0)
     work(processes, *arguments)
     processes.leave()
 

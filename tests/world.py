@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from appa_core.io.cube import Cube
 from appa_core.io.store import Artifact, ArtifactStore
 from appa_core.steps.coder import TrainedCoder
 from appa_core.steps.encode import EncodeJob, encode_unit, plan_encode
@@ -30,6 +31,8 @@ class TinyWorld:
     store: ArtifactStore
     states: str
     statistics: Artifact
+    latents: Cube
+    latent_statistics: Artifact
 
 
 @pytest.fixture(scope="session")
@@ -56,4 +59,6 @@ def tiny_world(tmp_path_factory) -> TinyWorld:
     parts = TrainedParts(statistics, autoencoder, latent_statistics, denoiser)
     register_model(root / "model", preset, parts)
     pack_sample(root / "sample", chunks, pd.Timestamp("2012-02-01"), pd.Timestamp("2012-02-20"))
-    return TinyWorld(root / "model", root / "sample", store, states.url, statistics)
+    return TinyWorld(
+        root / "model", root / "sample", store, states.url, statistics, latents, latent_statistics
+    )

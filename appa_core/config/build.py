@@ -148,6 +148,11 @@ def build_backbone(preset: Preset) -> BlanketBackbone:
         raise InputError(f"preset {preset.name}: the denoiser does not fit: {error}") from error
 
 
+def tells_known(preset: Preset) -> bool:
+    """Whether the denoiser's network is told which states are given."""
+    return isinstance(preset.denoiser, LinearPathDenoiserConfig) or preset.denoiser.tells_known
+
+
 def optimiser_settings(config: TrainingConfig) -> OptimiserSettings:
     """How weights move."""
     return OptimiserSettings(
@@ -167,7 +172,7 @@ def optimiser_settings(config: TrainingConfig) -> OptimiserSettings:
 def mask_shares(preset: Preset) -> MaskShares:
     """Which states are given how often in training."""
     c = preset.denoiser.masks
-    return MaskShares(c.leading, c.scattered, c.scattered_share)
+    return MaskShares(c.leading, c.scattered, c.scattered_share, c.noise)
 
 
 def noise_levels(preset: Preset) -> NoiseLevels:

@@ -104,11 +104,20 @@ AutoencoderConfig = Annotated[
 
 
 class MaskConfig(Strict):
-    """How often which states of a training blanket are given; what remains has none."""
+    """How often which states of a training blanket are given; what remains has none.
+
+    Args:
+        leading: Share of blankets whose first n states are given, by n.
+        scattered: Share of blankets with states given here and there.
+        scattered_share: Share of states given in these.
+        noise: Largest standard deviation of noise that given states carry, in units of that of
+            latents; the network is told. Half of the blankets carry none.
+    """
 
     leading: dict[int, Share]
     scattered: Share
     scattered_share: Share = 0.3
+    noise: Share = 0.0
 
     @model_validator(mode="after")
     def _at_most_one(self) -> MaskConfig:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field, TypeAdapter, model_validator
 
-from appa_core.config.base import Positive, Strict
+from appa_core.config.base import Positive, Share, Strict
 from appa_core.config.named import load_named, parse_named, shipped_names
 from appa_core.config.networks import AutoencoderConfig, DenoiserConfig
 from appa_core.errors import InputError
@@ -96,6 +96,8 @@ class SamplingConfig(Strict):
 
     `chained_noise_scale` widens the noise of blankets that start from drawn states: the denoiser
     has learned the uncertainty that remains when known states are exact, and drawn ones are not.
+    `chained_doubt` is the standard deviation of noise that is put on drawn states before a blanket
+    starts from them, and told: for denoisers trained with `masks.noise`.
     """
 
     known_states: Positive
@@ -104,6 +106,7 @@ class SamplingConfig(Strict):
     sigma_min: float = Field(default=1e-3, gt=0)
     sigma_max: float = Field(default=1e3, gt=0)
     chained_noise_scale: float = Field(default=1.0, ge=1)
+    chained_doubt: Share = 0.0
 
 
 class Preset(Strict):
@@ -138,6 +141,8 @@ class Preset(Strict):
             raise ValueError("sampling.known_states must be below denoiser.states")
         if self.denoiser.states % self.denoiser.time_patch:
             raise ValueError("denoiser.time_patch must divide denoiser.states")
+        if self.sampling.chained_doubt > self.denoiser.masks.noise:
+            raise ValueError("sampling.chained_doubt must not exceed denoiser.masks.noise")
         unknown = set(self.autoencoder.channel_weights) - set(self.state.build().names)
         if unknown:
             raise ValueError(f"channel_weights name no channel: {sorted(unknown)}")

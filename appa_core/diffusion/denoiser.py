@@ -20,15 +20,19 @@ class Condition:
         known: Known latents (B, K, c, h, w); any value where unknown.
         mask: 1 for known states, 0 for states to draw, (B, K, 1, 1, 1).
         context: Fields that are always known, such as the date, (B, K, C, h, w).
+        doubt: Standard deviation of noise that the known latents carry, which the network is
+            told, (B, K, 1, 1, 1); None: they are exact.
     """
 
     known: Tensor
     mask: Tensor
     context: Tensor
+    doubt: Tensor | None = None
 
     def rows(self, index: Tensor) -> Condition:
         """The condition of some rows of the batch."""
-        return Condition(self.known[index], self.mask[index], self.context[index])
+        doubt = None if self.doubt is None else self.doubt[index]
+        return Condition(self.known[index], self.mask[index], self.context[index], doubt)
 
 
 class Denoiser:
@@ -60,7 +64,9 @@ class Denoiser:
         known = condition.known * mask
         scale = torch.rsqrt(1 + s**2)
         noisy = x_t * (1 - mask)
-        context = torch.cat([condition.context, mask.expand(-1, -1, 1, *x_t.shape[-2:])], dim=2)
+        certainty = mask if condition.doubt is None else mask * (1 - condition.doubt)
+        told = certainty.expand(-1, -1, 1, *x_t.shape[-2:])
+        context = torch.cat([condition.context, told], dim=2)
         out = self.backbone(noisy * scale + known, context, 10 * sigma.log())
         mean = noisy * scale**2 + s * scale * out
         return mean * (1 - mask) + known

@@ -25,7 +25,12 @@ def generator_for(*identity: int) -> torch.Generator:
 
 
 def blanket_noise(
-    seed: int, members: range, states: range, shape: tuple[int, ...], device: torch.device
+    seed: int,
+    members: range,
+    states: range,
+    shape: tuple[int, ...],
+    device: torch.device,
+    *purpose: int,
 ) -> Tensor:
     """Unit normal noise for members x states.
 
@@ -38,12 +43,15 @@ def blanket_noise(
         states: Non-negative positions in time.
         shape: Shape of one latent.
         device: Where the result is needed.
+        purpose: Tells streams of one run apart.
 
     Returns:
         (members, states, *shape) float32.
     """
     rows = [
-        torch.stack([torch.randn(shape, generator=generator_for(seed, m, s)) for s in states])
+        torch.stack(
+            [torch.randn(shape, generator=generator_for(seed, m, s, *purpose)) for s in states]
+        )
         for m in members
     ]
     return torch.stack(rows).to(device)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from appa_core.blankets import ForecastPlan
-from appa_core.config.build import schedule
+from appa_core.config.build import schedule, tells_known
 from appa_core.config.presets import Preset
 from appa_core.config.requests import ForecastRequest
 from appa_core.diffusion.denoiser import Condition, Denoiser
@@ -128,6 +128,12 @@ def prepare_forecast(
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"cannot use device {device!r}: {error}") from error
+    preset = read_model_preset(model_folder)
+    if not tells_known(preset):
+        raise InputError(
+            f"model {request.model} cannot start a forecast from known states: its network is not "
+            "told which states are known; such a model is conditioned on observations alone"
+        )
     job = ForecastJob(
         request, source, str(model_folder), model_key(verify_model(model_folder)), device
     )
@@ -222,8 +228,13 @@ class Forecaster:
         drawn = range(first, first + plan.drawn_states)
         shape = tuple(known.shape[2:])
         noise = blanket_noise(job.request.seed, members, drawn, shape, device)
+        doubt = job.preset.sampling.chained_doubt if blanket else 0.0
         if blanket:
             noise = noise * job.preset.sampling.chained_noise_scale
+        if doubt:
+            before = range(first - plan.known_states, first)
+            seed = job.request.seed
+            known = known + doubt * blanket_noise(seed, members, before, shape, known.device, 1)
         empty = torch.zeros(len(members), plan.known_states, *shape, device=device)
         given = torch.cat([known.to(device), torch.zeros_like(noise)], dim=1)
         mask = torch.zeros(1, plan.blanket_states, 1, 1, 1, device=device)
@@ -233,6 +244,7 @@ class Forecaster:
             given,
             mask.expand(len(members), -1, -1, -1, -1),
             context.expand(len(members), -1, -1, -1, -1),
+            torch.full_like(mask, doubt),
         )
         denoiser = Denoiser(model.backbone)
         reduced = job.request.dtype == "bfloat16"

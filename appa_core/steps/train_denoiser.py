@@ -111,12 +111,19 @@ class _Lesson:
     def batch(self, iteration: int, positions: Sequence[int]) -> Batch:
         blankets = self._read(self._starts_of(iteration, positions))
         masks, levels = mask_shares(self.preset), noise_levels(self.preset)
-        given, sigmas, noise = [], [], []
+        given, sigmas, noise, doubts, known_noise = [], [], [], [], []
         for position in positions:
             generator = sample_generator(self.seed, iteration, position)
             given.append(masks.draw(self.preset.denoiser.states, generator))
             sigmas.append(levels.draw(generator))
             noise.append(generator.standard_normal(blankets["x"].shape[1:], np.float32))
+            if masks.noise:
+                doubts.append(masks.draw_doubt(generator))
+                known_noise.append(generator.standard_normal(noise[-1].shape, np.float32))
+        if doubts:
+            doubt = torch.tensor(doubts)[:, None, None, None, None]
+            blankets["known"] = blankets["x"] + doubt * torch.from_numpy(np.stack(known_noise))
+            blankets["doubt"] = doubt
         return {
             **blankets,
             "mask": torch.from_numpy(np.stack(given)).float(),
@@ -135,7 +142,9 @@ class _Lesson:
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         x = batch["x"]
-        condition = Condition(x, batch["mask"][:, :, None, None, None], batch["context"])
+        mask = batch["mask"][:, :, None, None, None]
+        known, doubt = batch.get("known", x), batch.get("doubt")
+        condition = Condition(known, mask, batch["context"], doubt)
         weights = self._weights.to(x.device)
         return denoising_loss(network, x, condition, batch["noise"], batch["sigma"], weights)
 
@@ -171,7 +180,7 @@ class _Lesson:
         relative = np.sqrt(np.asarray(errors[:-1]) / errors[-1])
         return dict(zip(self._lead_names, relative.tolist(), strict=True))
 
-    def _read(self, starts: pd.DatetimeIndex) -> Batch:
+    def _read(self, starts: pd.DatetimeIndex) -> dict[str, Tensor]:
         """Standardised blankets x (N, K, c, h, w) and their context (N, K, 4, h, w)."""
         states = self.preset.denoiser.states
         times = pd.DatetimeIndex(

@@ -142,7 +142,7 @@ def main(path: Path) -> None:
     reporter = _Reporter(path.parent)
     try:
         order, run, device = TrainingOrder.read(path)
-        processes = Processes.join(device)
+        processes = Processes.join(device, int(os.environ["LOCAL_RANK"]))
         run_training(
             ArtifactStore(order.store),
             order.job(),

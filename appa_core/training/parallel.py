@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -41,16 +40,17 @@ class Processes:
         return cls(device=torch.device(device))
 
     @classmethod
-    def join(cls, device: str) -> Processes:
+    def join(cls, device: str, local_rank: int) -> Processes:
         """Join the processes that `torch.distributed.run` started.
 
         Args:
             device: `cpu`, or `cuda` for the accelerator of this process's local rank.
+            local_rank: The number of this process on its machine.
         """
         if device == "cpu":
             place = torch.device("cpu")
         else:
-            place = torch.device(device, int(os.environ["LOCAL_RANK"]))
+            place = torch.device(device, local_rank)
             torch.accelerator.set_device_index(place.index)
         dist.init_process_group("gloo" if device == "cpu" else "nccl")
         return cls(dist.get_rank(), dist.get_world_size(), place)

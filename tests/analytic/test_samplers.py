@@ -47,3 +47,5 @@ def test_noise_of_a_member_does_not_depend_on_the_batch():
     assert not torch.equal(together[0], together[1])
     other_seed = blanket_noise(8, range(4), range(3, 6), (2, 3), device)
     assert not torch.equal(together, other_seed)
+    other_purpose = blanket_noise(7, range(4), range(3, 6), (2, 3), device, 1)
+    assert not torch.equal(together, other_purpose)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -94,6 +96,37 @@ def test_noise_at_known_states_does_not_matter():
     sigma = torch.ones(2)
     denoiser = Denoiser(net)
     assert torch.equal(denoiser(x_t, sigma, given), denoiser(other, sigma, given))
+
+
+class Recording(torch.nn.Module):
+    """Keeps what it is told."""
+
+    def forward(self, x, context, _noise_time):
+        self.told = context[:, :, -1:]
+        return torch.zeros_like(x)
+
+
+def test_networks_are_told_how_far_known_states_can_be_trusted():
+    given, net = condition(), Recording()
+    x_t, sigma = torch.randn(2, 6, 4, 2, 4), torch.ones(2)
+    denoiser = Denoiser(net)
+    exact = denoiser(x_t, sigma, given)
+    assert torch.equal(net.told, given.mask.expand(2, 6, 1, 2, 4))
+    doubt = torch.tensor([0.0, 0.25])[:, None, None, None, None]
+    assert torch.equal(denoiser(x_t, sigma, dataclasses.replace(given, doubt=doubt)), exact)
+    assert torch.equal(net.told[0, :, 0, 0, 0], torch.tensor([1.0, 1, 0, 0, 0, 0]))
+    assert torch.equal(net.told[1, :, 0, 0, 0], torch.tensor([0.75, 0.75, 0, 0, 0, 0]))
+    row = dataclasses.replace(given, doubt=doubt).rows(torch.tensor([1]))
+    assert torch.equal(row.doubt, doubt[1:])
+
+
+def test_half_of_the_blankets_have_exact_known_states():
+    generator = np.random.default_rng(0)
+    shares = MaskShares({2: 1.0}, scattered=0.0, scattered_share=0.5, noise=0.4)
+    doubts = np.array([shares.draw_doubt(generator) for _ in range(4000)])
+    assert abs((doubts == 0).mean() - 0.5) < 0.03
+    assert abs(doubts[doubts > 0].mean() - 0.2) < 0.01
+    assert doubts.max() <= 0.4
 
 
 def test_loss_weight_undoes_the_output_scale():

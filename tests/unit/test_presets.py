@@ -47,6 +47,7 @@ def test_a_preset_from_a_file(tmp_path):
         (("sampling", "known_states"), 6, "must be below"),
         (("split", "test_start"), "1999-01-01", "must follow each other"),
         (("autoencoder", "channel_weights"), {"snow": 1.0}, "no channel.*snow"),
+        (("sampling", "chained_doubt"), 0.2, r"must not exceed denoiser\.masks\.noise"),
         (("denoiser", "masks", "leading"), {1: 0.9, 2: 0.9}, "exceed 1"),
     ],
 )

@@ -8,11 +8,13 @@ import torch
 from appa_core.errors import InputError, NumericalError
 from appa_core.io.store import ArtifactStore, Recipe
 from appa_core.io.tensors import load_tensors
+from appa_core.steps.train_denoiser import denoiser_job
 from appa_core.steps.training import CURVE, WEIGHTS, TrainingJob, run_training
 from appa_core.training.lesson import shuffled
 from appa_core.training.settings import RunSettings
 from appa_core.training.trainer import Trainer
 from tests.lessons import SETTINGS, ReversingLesson
+from tests.synthetic import tiny_preset
 
 
 def job(lesson=None, patience=None, **settings):
@@ -141,7 +143,7 @@ class Worsening(ReversingLesson):
 
     def errors(self, network, batch):
         drift = network.blocks[0].weight - self.network().blocks[0].weight
-        return (drift.abs().sum() - 0.1).abs().expand(len(batch["x"]), 1)
+        return (drift.abs().sum() - 0.05).abs().expand(len(batch["x"]), 1)
 
 
 def test_training_ends_early_and_keeps_the_best_weights(tmp_path):
@@ -160,6 +162,25 @@ def test_training_ends_early_and_keeps_the_best_weights(tmp_path):
     store = ArtifactStore(tmp_path / "b")
     assert run_training(store, task, should_stop=stopping_after(5)) is None
     assert run_training(store, task).digest == trained.digest
+
+
+def test_known_states_carry_the_noise_that_is_told(tiny_world):
+    preset = tiny_preset()
+    masks = preset.denoiser.masks.model_copy(update={"noise": 0.4})
+    noisy = preset.model_copy(
+        update={"denoiser": preset.denoiser.model_copy(update={"masks": masks})}
+    )
+    exact, doubted = (
+        denoiser_job(p, tiny_world.latents, tiny_world.latent_statistics).lesson.batch(0, range(8))
+        for p in (preset, noisy)
+    )
+    assert "known" not in exact
+    for name in ("x", "mask", "sigma", "noise"):
+        assert torch.equal(doubted[name], exact[name])
+    errors = (doubted["known"] - doubted["x"]).flatten(1)
+    doubts = doubted["doubt"].flatten()
+    assert 0 < (doubts > 0).sum() < 8
+    torch.testing.assert_close(errors.std(dim=1), doubts, rtol=0.1, atol=0)
 
 
 def test_every_sample_comes_once_in_an_epoch():
