@@ -21,9 +21,9 @@ from appa_core.climatology import Normalisation
 from appa_core.config.build import compression
 from appa_core.config.presets import Preset
 from appa_core.steps.ingest import ingested_states
+from appa_core.steps.inputs import require_states
 from appa_core.steps.models import load_model
 from appa_core.steps.simulate import NATURE
-from appa_core.steps.statistics import require_states
 from flows.cli import store_default
 from tasks.catalog import model_folder
 

@@ -2,23 +2,31 @@
 
 Prints, as Markdown, the scores that the results page quotes: each date's forecast is made (or
 taken from the store), statistics are added over dates, and ratios are taken at the end.
+`--write-scores` keeps them beside the weights, where `python -m flows.catalog` finds them.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from functools import reduce
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property, reduce
 from operator import add
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from appa_core.config.requests import forecast_request
 from appa_core.io.datasets import StateArchive
 from appa_core.io.store import ArtifactStore
+from appa_core.metrics.spectra import power_spectrum
 from appa_core.steps.forecast import Forecaster, ForecastJob, prepare_forecast
-from appa_core.steps.score import ForecastStatistics, compare
+from appa_core.steps.model_scores import FieldScore, ModelScores
+from appa_core.steps.score import Comparison, ForecastStatistics, compare
 from flows.cli import store_default
 from tasks.catalog import model_folder, state_source
 
@@ -28,6 +36,72 @@ HEADLINE = (
     ("U850", "u_component_of_wind", 850),
     ("T2m", "2m_temperature", None),
 )
+WAVENUMBERS = slice(1, 16)
+
+
+@dataclass(frozen=True)
+class Skill:
+    """What is known of forecasts from several start dates.
+
+    Args:
+        statistics: Errors and spread.
+        member_power: Mean power of members (dates, fields, leads, wavenumbers), for `HEADLINE`.
+        true_power: That of the truth.
+        job: The last forecast.
+        dates: Start dates.
+    """
+
+    statistics: ForecastStatistics
+    member_power: np.ndarray
+    true_power: np.ndarray
+    job: ForecastJob
+    dates: Sequence[pd.Timestamp]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """Scores of `HEADLINE` at every lead; a column `field` has their short names."""
+        scores = self.statistics.table(self.job)
+        parts = []
+        for label, variable, level in HEADLINE:
+            same = scores["variable"] == variable
+            same &= scores["level"].isna() if level is None else scores["level"] == level
+            parts.append(scores[same].assign(field=label))
+        return pd.concat(parts, ignore_index=True)
+
+    @property
+    def shown(self) -> list[dict[Any, Any]]:
+        """Rows of the table at 12 h and whole days."""
+        leads = self.table["lead_hours"]
+        rows: list[dict[Any, Any]] = self.table[(leads % 24 == 0) | (leads == 12)].to_dict(
+            "records"
+        )
+        return rows
+
+    def power_ratio(self, leads_hours: tuple[int, int]) -> dict[str, np.ndarray]:
+        """Power of members over that of the truth, mean over dates and leads, by wavenumber."""
+        step = self.job.preset.state.step_hours
+        leads = slice(leads_hours[0] // step - 1, leads_hours[1] // step)
+        members, truth = (
+            p[:, :, leads, WAVENUMBERS].mean(axis=(0, 2))
+            for p in (self.member_power, self.true_power)
+        )
+        labels = [label for label, _, _ in HEADLINE]
+        return dict(zip(labels, members / truth, strict=True))
+
+    @property
+    def scores(self) -> ModelScores:
+        """For the list of models."""
+        names = [field.name for field in fields(FieldScore)]
+        rows = [FieldScore(*(row[n] for n in names)) for row in self.shown]
+        job, dates = self.job, self.dates
+        return ModelScores(
+            model=job.model_key,
+            data=f"{job.source.name} {job.source.fingerprint}",
+            starts=(f"{dates[0]:%Y-%m-%dT%H}", f"{dates[-1]:%Y-%m-%dT%H}", len(dates)),
+            members=job.request.members,
+            seed=job.request.seed,
+            fields=rows,
+        )
 
 
 def start_dates(job_source: str, count: int, lead_hours: int) -> list[pd.Timestamp]:
@@ -39,8 +113,8 @@ def start_dates(job_source: str, count: int, lead_hours: int) -> list[pd.Timesta
     return [(first + i * spacing).floor("12h") for i in range(count)]
 
 
-def forecast_statistics(store: ArtifactStore, job: ForecastJob) -> ForecastStatistics:
-    """Statistics of one forecast."""
+def forecast(store: ArtifactStore, job: ForecastJob) -> Comparison:
+    """A forecast beside the truth."""
     forecaster = Forecaster(store, job)
     known = forecaster.encode_known()
     batches = []
@@ -52,37 +126,32 @@ def forecast_statistics(store: ArtifactStore, job: ForecastJob) -> ForecastStati
     comparison = compare(job, forecaster.decode(batches))
     if comparison is None:
         raise SystemExit(f"no truth for {job.request.start}")
-    return ForecastStatistics.of(comparison, job.selection.latitude_weights)
+    return comparison
 
 
-def table(statistics: ForecastStatistics, job: ForecastJob) -> str:
-    """Scores of the headline fields at chosen leads, as a Markdown table."""
-    scores = statistics.table(job)
-    lines = [
-        "| field | lead (h) | RMSE | / persistence | / climatology | CRPS | spread-skill |",
-        "|---|---|---|---|---|---|---|",
+def _power(job: ForecastJob, comparison: Comparison) -> tuple[np.ndarray, np.ndarray]:
+    """Mean power of members, and of the truth, (fields, leads, wavenumbers)."""
+    channels = job.selection.channels
+    places = [
+        next(i for i, c in enumerate(channels) if (c.variable, c.level) == (variable, level))
+        for _, variable, level in HEADLINE
     ]
-    for label, variable, level in HEADLINE:
-        same = scores["variable"] == variable
-        same &= scores["level"].isna() if level is None else scores["level"] == level
-        for _, row in scores[same].iterrows():
-            if row["lead_hours"] % 24 == 0 or row["lead_hours"] == 12:
-                lines.append(
-                    f"| {label} | {row['lead_hours']} | {row['rmse']:.4g} "
-                    f"| {row['rmse'] / row['rmse_persistence']:.3f} "
-                    f"| {row['rmse'] / row['rmse_climatology']:.3f} "
-                    f"| {row['crps']:.4g} | {row['ssr']:.3f} |"
-                )
-    return "\n".join(lines)
+    grid = job.preset.state.build().grid
+    members = comparison.ensemble[:, :, places].astype(np.float64)
+    truth = comparison.truth[:, places].astype(np.float64)
+    return (
+        power_spectrum(members, grid).mean(axis=0).swapaxes(0, 1),
+        power_spectrum(truth, grid).swapaxes(0, 1),
+    )
 
 
 def evaluate(
     store: str, *, starts: int, lead_hours: int, members: int, seed: int, model: str, source: str
-) -> tuple[ForecastStatistics, ForecastJob, list[pd.Timestamp]]:
-    """Statistics of forecasts from several start dates, the last job, and the dates."""
+) -> Skill:
+    """Statistics of forecasts from several start dates."""
     states, folder = state_source(source), model_folder(model)
     dates = start_dates(states.url, starts, lead_hours)
-    results = []
+    statistics, powers = [], []
     for start in tqdm(dates, desc="start dates"):
         request = forecast_request(
             start=f"{start:%Y-%m-%dT%H}",
@@ -93,9 +162,35 @@ def evaluate(
             source=source,
         )
         job = prepare_forecast(request, states, folder, "cpu")
-        results.append((forecast_statistics(ArtifactStore(store), job), job))
-    total = reduce(add, (statistics for statistics, _ in results))
-    return total, results[-1][1], dates
+        comparison = forecast(ArtifactStore(store), job)
+        statistics.append(ForecastStatistics.of(comparison, job.selection.latitude_weights))
+        powers.append(_power(job, comparison))
+    member_power, true_power = (np.stack(p) for p in zip(*powers, strict=True))
+    return Skill(reduce(add, statistics), member_power, true_power, job, dates)
+
+
+def markdown(skill: Skill) -> str:
+    """The tables of the results page."""
+    lines = [
+        "| field | lead (h) | RMSE | / persistence | / climatology | CRPS | spread-skill |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row['field']} | {row['lead_hours']} | {row['rmse']:.4g} "
+        f"| {row['rmse'] / row['rmse_persistence']:.3f} "
+        f"| {row['rmse'] / row['rmse_climatology']:.3f} "
+        f"| {row['crps']:.4g} | {row['ssr']:.3f} |"
+        for row in skill.shown
+    ]
+    last = min(72, skill.job.request.lead_hours)
+    head = " | ".join(str(n) for n in range(WAVENUMBERS.start, WAVENUMBERS.stop))
+    lines += ["", "Power of members over the truth's, by total wavenumber:", ""]
+    lines += [f"| field | leads (h) | {head} |", "|---" * (2 + 15) + "|"]
+    for first, end in ((24, 24), (12, last)):
+        for label, ratio in skill.power_ratio((first, end)).items():
+            leads = f"{first}" if first == end else f"{first}-{end}"
+            lines.append(f"| {label} | {leads} | {' | '.join(f'{r:.2f}' for r in ratio)} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -108,14 +203,19 @@ def main() -> None:
     parser.add_argument("--model", default="small")
     parser.add_argument("--source", default="sample")
     parser.add_argument("--store", default=store_default())
+    parser.add_argument("--write-scores", action="store_true", help="beside the weights")
     arguments = vars(parser.parse_args())
-    total, job, dates = evaluate(arguments.pop("store"), **arguments)
+    write = arguments.pop("write_scores")
+    skill = evaluate(arguments.pop("store"), **arguments)
+    job, dates = skill.job, skill.dates
     sys.stdout.write(
         f"{len(dates)} start dates, {dates[0]:%Y-%m-%d %H} to {dates[-1]:%Y-%m-%d %H} UTC; "
         f"{job.request.members} members, seed {job.request.seed}; model {job.request.model} "
         f"{job.model_key}, data {job.source.name} {job.source.fingerprint}\n\n"
-        f"{table(total, job)}\n"
+        f"{markdown(skill)}\n"
     )
+    if write:
+        skill.scores.write(Path(job.model_folder))
 
 
 if __name__ == "__main__":

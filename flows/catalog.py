@@ -74,6 +74,7 @@ def _facts(row: Listed) -> dict[str, Any]:
         "name": row.name,
         "kind": row.kind,
         **{key: None if value == "" else value for key, value in about.items()},
+        **row.facts,
         "url": row.url or None,
         "parameters": list(row.parameters),
         "reachable": row.reachable,

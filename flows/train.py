@@ -49,7 +49,7 @@ from prefect import flow  # noqa: E402
 from appa_core.config.presets import Preset, load_preset  # noqa: E402
 from appa_core.steps.coder import TrainedCoder  # noqa: E402
 from appa_core.steps.encode import EncodeJob  # noqa: E402
-from appa_core.steps.models import TrainedParts  # noqa: E402
+from appa_core.steps.register import TrainedParts  # noqa: E402
 from appa_core.steps.simulate import NATURE  # noqa: E402
 from appa_core.steps.worker import TrainingOrder  # noqa: E402
 from flows.ingest import ingest  # noqa: E402
@@ -103,7 +103,7 @@ def train(  # noqa: PLR0913
     order = TrainingOrder("denoiser", store, preset, latents, latent_statistics, seed)
     denoiser = learning.fit_network(order, launch, logs)
     parts = TrainedParts(statistics, autoencoder, latent_statistics, denoiser)
-    key = learning.register(folder, preset, parts)
+    key = learning.register(folder, preset, parts, source)
     showing.show_denoiser(store, folder, preset, states, denoiser)
     return key
 

@@ -19,10 +19,10 @@ from appa_core.steps import (
     encode,
     ingest,
     latents,
-    models,
     sample,
     statistics,
 )
+from appa_core.steps.register import TrainedParts, register_model
 from appa_core.steps.simulate import simulate_nature_run
 from appa_core.steps.worker import TrainingOrder
 from tasks.cluster import ClusterSettings, run_units
@@ -135,9 +135,9 @@ def fit_background(store: str, preset: Preset, encoded: str, fitted: Artifact) -
 
 
 @task(cache_policy=NO_CACHE)
-def register(folder: str, preset: Preset, parts: models.TrainedParts) -> str:
+def register(folder: str, preset: Preset, parts: TrainedParts, trained_on: str) -> str:
     """Write a model's folder; returns the model's key."""
-    return models.register_model(Path(folder), preset, parts)
+    return register_model(Path(folder), preset, parts, trained_on)
 
 
 @task(cache_policy=NO_CACHE)

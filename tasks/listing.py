@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,8 @@ import numpy as np
 from appa_core.errors import AppaError, InputError
 from appa_core.io import cds
 from appa_core.io.sources import SourceSpec, open_source
+from appa_core.steps.model_scores import ModelScores
+from appa_core.steps.models import model_key, read_manifest, read_model_preset
 from tasks.catalog import MODELS_CATALOG, STATES_CATALOG, catalog_folder, locate, resolve_source
 from tasks.catalog_format import DATATYPES, About, Catalog, Cds, read_catalog, read_weights
 from tasks.reach import Place, obstacle, probe
@@ -30,6 +32,7 @@ class Listed:
         parameters: What the user may give, or has to give where `url` is empty.
         reachable: Whether this machine can reach it; None if that is not known.
         note: Why it cannot, or what is missing.
+        facts: What else is known, by name: of weights, their size, origin and scores.
     """
 
     catalog: str
@@ -40,6 +43,7 @@ class Listed:
     parameters: tuple[str, ...] = ()
     reachable: bool | None = None
     note: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 def list_entries(
@@ -74,7 +78,8 @@ def _rows(path: Path) -> Iterator[Listed]:
     if path.name == MODELS_CATALOG:
         for name, weights in read_weights(path).items():
             about = About(description=weights.description, licence=weights.licence)
-            yield Listed(path.stem, name, "weights", about, str(path.parent / weights.folder))
+            url = str(path.parent / weights.folder)
+            yield _known_weights(Listed(path.stem, name, "weights", about, url))
         return
     catalog = read_catalog(path)
     for name in catalog.entries:
@@ -123,6 +128,32 @@ def _measured(row: Listed, folder: Path) -> Listed:
     except AppaError as error:
         return replace(row, reachable=False, note=str(error))
     return replace(row, about=row.about.model_copy(update=found), reachable=True)
+
+
+def _known_weights(row: Listed) -> Listed:
+    """With what weights on this machine say of themselves: what they are for, and how good."""
+    folder = Path(row.url)
+    try:
+        preset, manifest = read_model_preset(folder), read_manifest(folder)
+        scores = ModelScores.read(folder)
+    except AppaError as error:
+        return replace(row, reachable=False, note=str(error))
+    schema, split = preset.state.build(), preset.split
+    found = {
+        "grid": " x ".join(map(str, schema.grid.shape[::-1])),
+        "step_hours": schema.step_hours,
+        "levels_hpa": schema.levels,
+        "variables": schema.variables,
+    }
+    counts = manifest.get("parameters", {})
+    facts = {
+        "key": model_key(manifest),
+        "size": ", ".join(f"{Path(n).stem} {c / 1e6:.1f} M" for n, c in counts.items()),
+        "trained_on": f"{manifest.get('trained_on', 'unknown')}, "
+        f"{split.train_start} to before {split.validation_start}",
+        "scores": scores.summary if scores else "",
+    }
+    return replace(row, about=row.about.model_copy(update=found), facts=facts)
 
 
 def _place(row: Listed) -> Place:

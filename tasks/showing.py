@@ -9,6 +9,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from appa_core.config.build import tells_known
 from appa_core.config.presets import Preset
 from appa_core.io.cube import Cube
 from appa_core.io.store import Artifact, ArtifactStore
@@ -45,14 +46,25 @@ def show_autoencoder(coder: TrainedCoder, states: str) -> None:
 
 @task(cache_policy=NO_CACHE)
 def show_denoiser(store: str, folder: str, preset: Preset, states: str, trained: Artifact) -> None:
-    """Show how a trained denoiser learned, and what it draws from held-out states."""
+    """Show how a trained denoiser learned, and what it draws from held-out states.
+
+    A network that is not told of known states draws nothing from them: its curve is all.
+    """
+    heading = f"denoiser of {preset.name}"
+    if not tells_known(preset):
+        figure = loss_curve(diagnose.losses(trained), heading)
+        _create(f"# {heading}\n\n{embedded(figure, heading)}", heading)
+        return
     seen = diagnose.diagnose_denoiser(
         ArtifactStore(store), Path(folder), preset, Cube.load(states)
     )
-    _publish(f"denoiser of {preset.name}", seen, trained)
+    _publish(heading, seen, trained)
 
 
 def _publish(heading: str, seen: diagnose.Diagnosis, trained: Artifact) -> None:
-    page = training_page(seen, diagnose.losses(trained), heading)
+    _create(training_page(seen, diagnose.losses(trained), heading), heading)
+
+
+def _create(page: str, heading: str) -> None:
     key = "training-" + "".join(c if c.isalnum() else "-" for c in heading.lower())
     create_markdown_artifact(page, key=key, description=f"Training of the {heading}")

@@ -39,7 +39,9 @@ class _Show:
     def __init__(self, label: str, folder: Path, first: Progress) -> None:
         done = first.iteration - 1
         self._bar = tqdm(total=first.total, initial=done, desc=label, unit="it", mininterval=2)
-        self._writer = SummaryWriter(str(folder), purge_step=first.iteration)
+        start = first.iteration
+        # event files of one second would have one name
+        self._writer = SummaryWriter(str(folder), purge_step=start, filename_suffix=f".{start}")
 
     def add(self, p: Progress) -> None:
         self._bar.update()

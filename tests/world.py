@@ -12,7 +12,7 @@ from appa_core.steps.coder import TrainedCoder
 from appa_core.steps.encode import EncodeJob, encode_unit, plan_encode
 from appa_core.steps.ingest import IngestJob, ingest_unit, plan_ingest
 from appa_core.steps.latents import fit_latent_statistics
-from appa_core.steps.models import TrainedParts, register_model
+from appa_core.steps.register import TrainedParts, register_model
 from appa_core.steps.sample import pack_sample
 from appa_core.steps.simulate import nature_source
 from appa_core.steps.statistics import merge_statistics, statistics_parts, sum_part
@@ -57,7 +57,7 @@ def tiny_world(tmp_path_factory) -> TinyWorld:
     latent_statistics = fit_latent_statistics(store, preset, latents)
     denoiser = run_training(store, denoiser_job(preset, latents, latent_statistics))
     parts = TrainedParts(statistics, autoencoder, latent_statistics, denoiser)
-    register_model(root / "model", preset, parts)
+    register_model(root / "model", preset, parts, "waves")
     pack_sample(root / "sample", chunks, pd.Timestamp("2012-02-01"), pd.Timestamp("2012-02-20"))
     return TinyWorld(
         root / "model", root / "sample", store, states.url, statistics, latents, latent_statistics

@@ -15,8 +15,8 @@ from appa_core.config.build import latent_shape
 from appa_core.errors import IntegrityError
 from appa_core.io.cube import Block, BlockRecord, Cube, CubeSpec, CubeVariable
 from appa_core.steps.coder import CoderReference
+from appa_core.steps.inputs import require_states
 from appa_core.steps.latents import LATENT
-from appa_core.steps.statistics import require_states
 
 #: Most states that are read and encoded at once, and how many such pieces are in work at a time.
 _PIECE = 32

@@ -19,7 +19,7 @@ from appa_core.io.cube import Cube
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.io.tensors import load_tensors, save_tensors
 from appa_core.posterior.background import Background
-from appa_core.steps.statistics import require_states
+from appa_core.steps.inputs import require_states
 from appa_core.steps.step import run_step
 
 #: The variable of a cube of latents.
@@ -50,9 +50,12 @@ def fit_latent_statistics(store: ArtifactStore, preset: Preset, latents: Cube) -
     start, end = training_period(preset)
     recipe = Recipe(
         step="latent-statistics",
-        version=1,
+        version=2,
         config={"period": [str(start), str(end)]},
-        parents={"latents": latents.digest(start, end)},
+        parents={
+            "latents": latents.digest(start, end),
+            "coder": latents.spec.parents["coder"],
+        },
     )
 
     def build(folder: Path) -> Mapping[str, Any]:

@@ -23,16 +23,14 @@ from appa_core.config.build import build_autoencoder, build_backbone
 from appa_core.config.presets import Preset, parse_preset
 from appa_core.errors import InputError, IntegrityError
 from appa_core.io.hashing import content_key, file_sha256
-from appa_core.io.store import MANIFEST, Artifact, write_atomically
-from appa_core.io.tensors import load_into, load_tensors, save_tensors
+from appa_core.io.store import MANIFEST, write_atomically
+from appa_core.io.tensors import load_into, load_tensors
 from appa_core.nn.bases import Autoencoder, BlanketBackbone
 from appa_core.steps.latents import LATENT_STATISTICS
 from appa_core.steps.statistics import (
     NORMALISATION,
     load_normalisation,
-    write_compact_normalisation,
 )
-from appa_core.steps.training import WEIGHTS
 
 _PRESET = "preset.yaml"
 AUTOENCODER = "autoencoder.safetensors"
@@ -91,6 +89,26 @@ class Model:
         return self.autoencoder.decode(latents * self.latent_std + self.latent_mean)
 
 
+def read_manifest(folder: Path) -> Mapping[str, Any]:
+    """The manifest of a model's folder, whose files are not looked at.
+
+    Raises:
+        InputError: There is no such model.
+        IntegrityError: It is damaged.
+    """
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise InputError(f"{folder} holds no model (no {MANIFEST}); train or register one first")
+    try:
+        manifest: Mapping[str, Any] = json.loads(path.read_text("utf-8"))
+        model_key(manifest)
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(
+            f"{path} is damaged ({error}); restore it from the distribution"
+        ) from error
+    return manifest
+
+
 def verify_model(folder: Path) -> Mapping[str, Any]:
     """The manifest of a model's folder, after comparing every file with its checksum.
 
@@ -98,9 +116,7 @@ def verify_model(folder: Path) -> Mapping[str, Any]:
         InputError: There is no such model.
         IntegrityError: A file is missing or damaged.
     """
-    if not (folder / MANIFEST).is_file():
-        raise InputError(f"{folder} holds no model (no {MANIFEST}); train or register one first")
-    manifest: Mapping[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
+    manifest = read_manifest(folder)
     for name in _files(manifest):
         path = folder / name
         if not path.is_file():
@@ -173,43 +189,12 @@ def cached_model(folder: str, key: str, device: str) -> Model:
     return model
 
 
-@dataclass(frozen=True)
-class TrainedParts:
-    """The artifacts that make a model; `latents` are the statistics of latents."""
-
-    statistics: Artifact
-    autoencoder: Artifact
-    latents: Artifact
-    denoiser: Artifact
-
-
-def register_model(folder: Path, preset: Preset, parts: TrainedParts) -> str:
-    """Write a model's folder from the artifacts of its training, weights in half precision.
-
-    Returns:
-        The model's key.
-    """
-
-    def fill(scratch: Path) -> Mapping[str, Any]:
-        with parts.statistics.verify().local() as data:
-            normalisation = load_normalisation(data / NORMALISATION)
-        write_compact_normalisation(scratch / NORMALISATION, normalisation)
-        with parts.latents.verify().local() as data:
-            shutil.copyfile(data / LATENT_STATISTICS, scratch / LATENT_STATISTICS)
-        for artifact, name in ((parts.autoencoder, AUTOENCODER), (parts.denoiser, DENOISER)):
-            with artifact.verify().local() as data:
-                weights = load_tensors(data / WEIGHTS)
-            save_tensors(scratch / name, {k: v.half() for k, v in weights.items()})
-        return {
-            role: {k: artifact.manifest[k] for k in ("step", "key", "digest", "seed", "parents")}
-            | {"summary": artifact.summary, "provenance": artifact.manifest["provenance"]}
-            for role, artifact in vars(parts).items()
-        }
-
-    return write_model(folder, preset, fill)
-
-
-def write_model(folder: Path, preset: Preset, fill: Callable[[Path], Mapping[str, Any]]) -> str:
+def write_model(
+    folder: Path,
+    preset: Preset,
+    fill: Callable[[Path], Mapping[str, Any]],
+    trained_on: str = "unknown",
+) -> str:
     """Write a model's folder, whole or not at all.
 
     Args:
@@ -217,6 +202,7 @@ def write_model(folder: Path, preset: Preset, fill: Callable[[Path], Mapping[str
         preset: Configuration.
         fill: Writes weights and statistics into the folder that it is given, and returns where
             they came from.
+        trained_on: Source of the states.
 
     Returns:
         The model's key.
@@ -231,6 +217,7 @@ def write_model(folder: Path, preset: Preset, fill: Callable[[Path], Mapping[str
         "name": folder.name,
         "files": {n: file_sha256(scratch / n) for n in _FILES if (scratch / n).is_file()},
         "parameters": {n: _count(scratch / n) for n in (AUTOENCODER, DENOISER)},
+        "trained_on": trained_on,
         "parts": parts,
     }
     write_atomically(

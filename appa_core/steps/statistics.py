@@ -16,11 +16,12 @@ from torch import Tensor
 from appa_core.climatology import Normalisation, SeasonalClimatology
 from appa_core.config.build import climatology_fit
 from appa_core.config.presets import Preset
-from appa_core.errors import InputError, IntegrityError
+from appa_core.errors import IntegrityError
 from appa_core.io.cube import Cube
 from appa_core.io.datasets import Times
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.io.tensors import load_tensors, save_tensors
+from appa_core.steps.inputs import require_states
 from appa_core.steps.step import run_step
 
 NORMALISATION = "normalisation.safetensors"
@@ -104,17 +105,6 @@ def missing_parts(parts: Sequence[StatisticsPart]) -> list[StatisticsPart]:
         for part in parts
         if ArtifactStore(part.store).find(part.recipe(Cube.load(part.states))) is None
     ]
-
-
-def require_states(cube: Cube, start: pd.Timestamp, end: pd.Timestamp) -> None:
-    """Raise InputError if any state of [start, end) is absent."""
-    gaps = cube.gaps(start, end)
-    if gaps:
-        first = f"{gaps[0][0]:%Y-%m-%dT%H:%M} to {gaps[0][1]:%Y-%m-%dT%H:%M}"
-        raise InputError(
-            f"{cube.url} lacks states of {start:%Y-%m-%d} to {end:%Y-%m-%d}: {len(gaps)} gaps, "
-            f"the first from {first}; ingest that period first (python -m flows.ingest)"
-        )
 
 
 def merge_statistics(parts: Sequence[StatisticsPart]) -> Artifact:

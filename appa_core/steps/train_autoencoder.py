@@ -23,7 +23,8 @@ from appa_core.nn.bases import Autoencoder
 from appa_core.nn.patch_autoencoder import PatchAutoencoder
 from appa_core.objectives import reconstruction_loss
 from appa_core.schema import StateSchema
-from appa_core.steps.statistics import NORMALISATION, load_normalisation, require_states
+from appa_core.steps.inputs import require_own_statistics, require_schema, require_states
+from appa_core.steps.statistics import NORMALISATION, load_normalisation
 from appa_core.steps.training import WEIGHTS, TrainingJob
 from appa_core.training.lesson import Batch, sample_generator, shuffled
 from appa_core.training.trainer import initialised
@@ -166,11 +167,13 @@ def autoencoder_job(
         seed: Seed of initial weights, batches and noise.
 
     Raises:
-        InputError: A state of the training or validation period is absent.
-        DataError: The states are not those that the preset names.
+        InputError: A state of the training or validation period is absent, or states or
+            normalisation do not fit the preset.
     """
     config, split = preset.autoencoder, preset.split
     start, end = pd.Timestamp(split.train_start), pd.Timestamp(split.test_start)
+    require_schema(states, preset)
+    require_own_statistics(statistics, preset)
     require_states(states, start, end)
     recipe = Recipe(
         step=STEP,

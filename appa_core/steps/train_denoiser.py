@@ -26,8 +26,13 @@ from appa_core.io.store import Artifact, Recipe
 from appa_core.io.tensors import load_tensors
 from appa_core.nn.bases import BlanketBackbone
 from appa_core.objectives import denoising_loss
-from appa_core.steps.latents import LATENT, LATENT_STATISTICS, latent_context
-from appa_core.steps.statistics import require_states
+from appa_core.steps.inputs import require_latents, require_states
+from appa_core.steps.latents import (
+    LATENT,
+    LATENT_STATISTICS,
+    latent_context,
+    training_period,
+)
 from appa_core.steps.training import TrainingJob
 from appa_core.training.lesson import Batch, sample_generator, shuffled
 from appa_core.training.trainer import initialised
@@ -209,11 +214,12 @@ def denoiser_job(
 
     Raises:
         InputError: A latent of the training or validation period is absent, or the latents are
-            not those whose statistics these are.
+            of another autoencoder than the preset's or the statistics'.
     """
     config, split = preset.denoiser, preset.split
     start, end = pd.Timestamp(split.train_start), pd.Timestamp(split.test_start)
     require_states(latents, start, end)
+    require_latents(latents, statistics, preset, training_period(preset))
     recipe = Recipe(
         step=STEP,
         version=3,

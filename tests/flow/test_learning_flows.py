@@ -1,21 +1,27 @@
 """From the nature run to registered weights, with synthetic waves in place of the simulator."""
 
+import base64
+import io
+import re
 import sys
 
 import pandas as pd
 import pytest
 import xarray as xr
+from matplotlib.image import imread
+from prefect.artifacts import Artifact
 from prefect.testing.utilities import prefect_test_harness
 
 from appa_core.config.presets import load_preset
 from appa_core.errors import InputError
 from appa_core.io.cube import Cube
 from appa_core.io.store import ArtifactStore
-from appa_core.steps.models import load_model
+from appa_core.steps.models import load_model, read_manifest
 from appa_core.steps.sample import verify_sample
 from appa_core.steps.simulate import simulate_nature_run
 from flows.ingest import ingest
 from flows.train import train
+from tasks.launch import LaunchSettings
 from tests.synthetic import synthetic_chunks, tiny_preset
 
 
@@ -25,19 +31,46 @@ def prefect():
         yield
 
 
+HERE = LaunchSettings(nproc=0)
+
+
 def test_training_registers_a_model_once(tiny_world, tmp_path, monkeypatch):
-    """The flow takes the same path as the steps by hand, and a second run trains nothing."""
-    store = tiny_world.store.url
-    key = train(tiny_preset(), store, str(tmp_path / "model"))
-    assert key == load_model(tiny_world.model).key
+    """The flow takes the same path as the steps by hand: where these ran, it trains nothing."""
     monkeypatch.setattr("appa_core.steps.training.Trainer", None)
-    assert train(tiny_preset(), store, str(tmp_path / "again")) == key
+    logs, model = str(tmp_path / "logs"), str(tmp_path / "model")
+    key = train(tiny_preset(), tiny_world.store.url, model, launch=HERE, logs=logs)
+    parts = read_manifest(tmp_path / "model")["parts"]
+    assert parts == read_manifest(tiny_world.model)["parts"]
+    assert key == load_model(tiny_world.model).key
 
 
 def test_another_seed_gives_another_model(tiny_world, tmp_path):
-    first = load_model(tiny_world.model).key
-    other = train(tiny_preset(), tiny_world.store.url, str(tmp_path / "model"), seed=1)
-    assert other != first
+    store, logs = tiny_world.store.url, tmp_path / "logs"
+    model = str(tmp_path / "model")
+    other = train(tiny_preset(), store, model, launch=HERE, logs=str(logs), seed=1)
+    assert other != load_model(tiny_world.model).key
+    assert {path.name.rpartition("-")[0] for path in logs.iterdir()} == {
+        "train-autoencoder",
+        "train-denoiser",
+    }
+
+
+@pytest.mark.parametrize("network", ["autoencoder", "denoiser"])
+def test_prefect_shows_curve_maps_and_spectra(tiny_world, tmp_path, network):
+    store, logs = tiny_world.store.url, str(tmp_path / "logs")
+    train(tiny_preset(), store, str(tmp_path / "m"), network=network, launch=HERE, logs=logs)
+    page = Artifact.get(f"training-{network}-of-tiny").data
+    images = re.findall(r"!\[([^]]*)\]\(data:image/png;base64,([^)]*)\)", page)
+    titles = [title for title, _ in images]
+    made = "Reconstructions" if network == "autoencoder" else "Samples at 24 h"
+    assert titles == [
+        f"Loss of {network} of tiny",
+        f"{made} and truth",
+        f"Spectra of {made.lower()} and of the truth",
+    ]
+    for _, content in images:
+        with io.BytesIO(base64.b64decode(content)) as file:
+            assert imread(file).std() > 0.05
 
 
 def test_ingest_packs_a_stretch(tmp_path):
