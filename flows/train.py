@@ -99,10 +99,11 @@ def train(  # noqa: PLR0913
     if network == "autoencoder":
         return None
     latents = learning.encode_states(EncodeJob(store, states, coder), start, end, cluster)
+    reconstruction = learning.fit_reconstruction(store, coder, states)
     latent_statistics = learning.fit_latent_statistics(store, preset, latents)
     order = TrainingOrder("denoiser", store, preset, latents, latent_statistics, seed)
     denoiser = learning.fit_network(order, launch, logs)
-    parts = TrainedParts(statistics, autoencoder, latent_statistics, denoiser)
+    parts = TrainedParts(statistics, autoencoder, reconstruction, latent_statistics, denoiser)
     key = learning.register(folder, preset, parts, source)
     showing.show_denoiser(store, folder, preset, states, denoiser)
     return key

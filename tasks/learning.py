@@ -19,9 +19,11 @@ from appa_core.steps import (
     encode,
     ingest,
     latents,
+    reconstruction,
     sample,
     statistics,
 )
+from appa_core.steps.coder import TrainedCoder
 from appa_core.steps.register import TrainedParts, register_model
 from appa_core.steps.simulate import simulate_nature_run
 from appa_core.steps.worker import TrainingOrder
@@ -118,6 +120,12 @@ def measure_reconstruction(
     units = [encode.EncodeUnit(job, block, "compare") for block in blocks]
     errors = run_units(encode.reconstruction_errors, units, cluster, "decoding")
     return encode.reconstruction_table(job, errors)
+
+
+@task(cache_policy=NO_CACHE)
+def fit_reconstruction(store: str, coder: TrainedCoder, states: str) -> Artifact:
+    """Measure what an autoencoder loses of held-out states."""
+    return reconstruction.fit_reconstruction(ArtifactStore(store), coder, Cube.load(states))
 
 
 @task(cache_policy=NO_CACHE)

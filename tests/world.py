@@ -12,6 +12,7 @@ from appa_core.steps.coder import TrainedCoder
 from appa_core.steps.encode import EncodeJob, encode_unit, plan_encode
 from appa_core.steps.ingest import IngestJob, ingest_unit, plan_ingest
 from appa_core.steps.latents import fit_latent_statistics
+from appa_core.steps.reconstruction import fit_reconstruction
 from appa_core.steps.register import TrainedParts, register_model
 from appa_core.steps.sample import pack_sample
 from appa_core.steps.simulate import nature_source
@@ -56,7 +57,8 @@ def tiny_world(tmp_path_factory) -> TinyWorld:
     latents = encoding.cube()
     latent_statistics = fit_latent_statistics(store, preset, latents)
     denoiser = run_training(store, denoiser_job(preset, latents, latent_statistics))
-    parts = TrainedParts(statistics, autoencoder, latent_statistics, denoiser)
+    lost = fit_reconstruction(store, encoding.coder, states)
+    parts = TrainedParts(statistics, autoencoder, lost, latent_statistics, denoiser)
     register_model(root / "model", preset, parts, "waves")
     pack_sample(root / "sample", chunks, pd.Timestamp("2012-02-01"), pd.Timestamp("2012-02-20"))
     return TinyWorld(

@@ -36,7 +36,9 @@ _PRESET = "preset.yaml"
 AUTOENCODER = "autoencoder.safetensors"
 DENOISER = "denoiser.safetensors"
 _CARD = "MODEL_CARD.md"
-_FILES = (_PRESET, NORMALISATION, AUTOENCODER, DENOISER, LATENT_STATISTICS)
+RECONSTRUCTION = "reconstruction.safetensors"
+_FILES = (_PRESET, NORMALISATION, AUTOENCODER, DENOISER, LATENT_STATISTICS, RECONSTRUCTION)
+_OPTIONAL = (NORMALISATION, RECONSTRUCTION)  # imported models may lack them
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class Model:
         backbone: The denoiser's network.
         latent_mean: (c, 1, 1).
         latent_std: (c, 1, 1).
+        stored_reconstruction: RMSE of decoded states by channel, (C,), in standard deviations;
+            None if it is unknown.
         manifest: Where it came from.
     """
 
@@ -61,6 +65,7 @@ class Model:
     backbone: BlanketBackbone
     latent_mean: Tensor
     latent_std: Tensor
+    stored_reconstruction: Tensor | None
     manifest: Mapping[str, Any]
 
     @property
@@ -77,6 +82,20 @@ class Model:
                 "the mean and std of every channel)"
             )
         return self.stored_normalisation
+
+    @property
+    def reconstruction_rmse(self) -> Tensor:
+        """RMSE of decoded states by channel, (C,), in standard deviations.
+
+        Raises:
+            InputError: The model came without it.
+        """
+        if self.stored_reconstruction is None:
+            raise InputError(
+                f"model {self.key} came without the errors of its autoencoder, which observations "
+                f"are weighed with: register it again with them ({RECONSTRUCTION})"
+            )
+        return self.stored_reconstruction
 
     @torch.no_grad()
     def encode(self, states: Tensor) -> Tensor:
@@ -130,9 +149,9 @@ def verify_model(folder: Path) -> Mapping[str, Any]:
 
 
 def _files(manifest: Mapping[str, Any]) -> list[str]:
-    """Files of a model; an imported one may lack the normalisation."""
+    """Files of a model."""
     known = manifest["files"]
-    return [name for name in _FILES if name in known or name != NORMALISATION]
+    return [name for name in _FILES if name in known or name not in _OPTIONAL]
 
 
 def model_key(manifest: Mapping[str, Any]) -> str:
@@ -172,6 +191,11 @@ def load_model(folder: Path, device: torch.device | None = None) -> Model:
         backbone=backbone.to(device).eval().requires_grad_(requires_grad=False),
         latent_mean=latent["mean"].to(device)[:, None, None],
         latent_std=latent["std"].to(device)[:, None, None],
+        stored_reconstruction=(
+            load_tensors(folder / RECONSTRUCTION)["rmse"]
+            if RECONSTRUCTION in manifest["files"]
+            else None
+        ),
         manifest=manifest,
     )
 

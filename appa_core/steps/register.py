@@ -14,7 +14,7 @@ from appa_core.io.store import Artifact
 from appa_core.io.tensors import load_tensors, save_tensors
 from appa_core.steps.coder import TrainedCoder
 from appa_core.steps.latents import LATENT_STATISTICS
-from appa_core.steps.models import AUTOENCODER, DENOISER, write_model
+from appa_core.steps.models import AUTOENCODER, DENOISER, RECONSTRUCTION, write_model
 from appa_core.steps.statistics import (
     NORMALISATION,
     load_normalisation,
@@ -29,6 +29,7 @@ class TrainedParts:
 
     statistics: Artifact
     autoencoder: Artifact
+    reconstruction: Artifact
     latents: Artifact
     denoiser: Artifact
 
@@ -37,6 +38,7 @@ class TrainedParts:
         coder = TrainedCoder(preset, self.statistics, self.autoencoder)
         for child, role, key in (
             (self.autoencoder, "statistics", self.statistics.key),
+            (self.reconstruction, "coder", coder.key),
             (self.latents, "coder", coder.key),
             (self.denoiser, "statistics", self.latents.key),
         ):
@@ -71,8 +73,12 @@ def register_model(
         with parts.statistics.verify().local() as data:
             normalisation = load_normalisation(data / NORMALISATION)
         write_compact_normalisation(scratch / NORMALISATION, normalisation)
-        with parts.latents.verify().local() as data:
-            shutil.copyfile(data / LATENT_STATISTICS, scratch / LATENT_STATISTICS)
+        for artifact, name in (
+            (parts.latents, LATENT_STATISTICS),
+            (parts.reconstruction, RECONSTRUCTION),
+        ):
+            with artifact.verify().local() as data:
+                shutil.copyfile(data / name, scratch / name)
         for artifact, name in ((parts.autoencoder, AUTOENCODER), (parts.denoiser, DENOISER)):
             with artifact.verify().local() as data:
                 weights = load_tensors(data / WEIGHTS)

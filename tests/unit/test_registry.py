@@ -4,15 +4,20 @@ import dataclasses
 import json
 import shutil
 
+import pandas as pd
 import pytest
+import torch
 
 from appa_core.errors import InputError, IntegrityError
+from appa_core.io.cube import Cube
 from appa_core.io.store import Artifact
+from appa_core.steps.coder import RegisteredCoder
 from appa_core.steps.model_scores import SCORES, FieldScore, ModelScores
 from appa_core.steps.models import load_model, model_key, read_manifest
 from appa_core.steps.register import TrainedParts, register_model
 from flows.catalog import as_paragraphs
 from tasks.listing import list_entries
+from tests.synthetic import tiny_preset
 
 MODELS = """
 waves:
@@ -91,6 +96,19 @@ def test_a_damaged_manifest(catalogs, content):
     assert "manifest.json is damaged" in listed(catalogs).note
 
 
+def test_a_model_knows_what_its_autoencoder_loses(tiny_world):
+    model, preset = load_model(tiny_world.model), tiny_preset()
+    states = Cube.load(tiny_world.states)
+    split = preset.split
+    times = pd.date_range(split.validation_start, split.test_start, freq="5D", inclusive="left")
+    coder = RegisteredCoder.of(tiny_world.model).load("cpu")
+    standard = coder.standardised(states, times)
+    error = (model.decode(model.encode(standard)) - standard).square().mean(dim=(0, 3))
+    area = torch.from_numpy(coder.schema.grid.area_weights).float()
+    expected = (error * area).mean(dim=1).sqrt()
+    torch.testing.assert_close(model.reconstruction_rmse, expected, rtol=2e-2, atol=0)
+
+
 def parts_of(world):
     """The parts of the tiny model, found by the keys in its manifest."""
     recorded = json.loads((world.model / "manifest.json").read_text("utf-8"))["parts"]
@@ -99,12 +117,15 @@ def parts_of(world):
     )
 
 
-@pytest.mark.parametrize("role", ["statistics", "autoencoder", "latents"])
+@pytest.mark.parametrize("role", ["statistics", "autoencoder", "reconstruction", "latents"])
 def test_parts_of_two_models_are_not_registered_as_one(tiny_world, tmp_path, role):
     parts = parts_of(tiny_world)
     one = getattr(parts, role)
-    other = Artifact(one.url, {**one.manifest, "key": "feedbeef"})
+    named = "other" if role == "reconstruction" else "feedbeef"
+    parents = {**one.manifest["parents"], "coder": "other"}
+    changes = {"parents": parents} if role == "reconstruction" else {"key": "feedbeef"}
+    other = Artifact(one.url, {**one.manifest, **changes})
     mixed = dataclasses.replace(parts, **{role: other})
-    with pytest.raises(InputError, match=r"feedbeef.*different models"):
+    with pytest.raises(InputError, match=f"{named}.*different models"):
         register_model(tmp_path / "model", load_model(tiny_world.model).preset, mixed)
     assert not (tmp_path / "model").exists()
