@@ -104,7 +104,7 @@ def train(  # noqa: PLR0913
     order = TrainingOrder("denoiser", store, preset, latents, latent_statistics, seed)
     denoiser = learning.fit_network(order, launch, logs)
     parts = TrainedParts(statistics, autoencoder, reconstruction, latent_statistics, denoiser)
-    key = learning.register(folder, preset, parts, source)
+    key = learning.register(folder, preset, parts, latents, source)
     showing.show_denoiser(store, folder, preset, states, denoiser)
     return key
 

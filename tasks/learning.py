@@ -143,9 +143,11 @@ def fit_background(store: str, preset: Preset, encoded: str, fitted: Artifact) -
 
 
 @task(cache_policy=NO_CACHE)
-def register(folder: str, preset: Preset, parts: TrainedParts, trained_on: str) -> str:
+def register(
+    folder: str, preset: Preset, parts: TrainedParts, encoded: str, trained_on: str
+) -> str:
     """Write a model's folder; returns the model's key."""
-    return register_model(Path(folder), preset, parts, trained_on)
+    return register_model(Path(folder), preset, parts, Cube.load(encoded), trained_on)
 
 
 @task(cache_policy=NO_CACHE)

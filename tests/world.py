@@ -59,7 +59,7 @@ def tiny_world(tmp_path_factory) -> TinyWorld:
     denoiser = run_training(store, denoiser_job(preset, latents, latent_statistics))
     lost = fit_reconstruction(store, encoding.coder, states)
     parts = TrainedParts(statistics, autoencoder, lost, latent_statistics, denoiser)
-    register_model(root / "model", preset, parts, "waves")
+    register_model(root / "model", preset, parts, latents, "waves")
     pack_sample(root / "sample", chunks, pd.Timestamp("2012-02-01"), pd.Timestamp("2012-02-20"))
     return TinyWorld(
         root / "model", root / "sample", store, states.url, statistics, latents, latent_statistics

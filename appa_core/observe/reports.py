@@ -202,11 +202,36 @@ class ReportOperator:
             position = place[state] * size + group.position
             values = flat[:, position.flatten()].reshape(len(flat), *position.shape)
             terms = (values * group.weight).sum(dim=-1) + group.base
-            reading = READINGS.get(group.name)
-            parts = list(terms.unbind(dim=1))
-            read = parts[0] if reading is None else reading(parts, group.constants)
-            out = out.index_add(1, group.columns, read)
+            out = out.index_add(1, group.columns, self._reading(group, terms))
         return out
+
+    def variance_of(self, rmse: Tensor, cells: int) -> Tensor:
+        """Variance of what is read when whole channels are wrong, (M,), in units of `scale`.
+
+        Channels err independently, each by as much everywhere: errors of an autoencoder are alike
+        in neighbouring cells, so that averages over them gain nothing.
+
+        Args:
+            rmse: Error of each channel, (C,), standardised.
+            cells: H W.
+        """
+        variance = torch.zeros_like(self.scale)
+        for group in self.groups:
+            channel = group.position // cells
+            normal = self._reading(group, group.base[None])
+            total = torch.zeros_like(normal)
+            for c in np.unique(channel.cpu().numpy()):
+                moved = (group.weight * (channel == int(c))).sum(dim=-1) * rmse[c]
+                total += (self._reading(group, (group.base + moved)[None]) - normal).square()
+            variance = variance.index_add(0, group.columns, total[0])
+        return variance / self.scale.square()
+
+    @staticmethod
+    def _reading(group: Group, terms: Tensor) -> Tensor:
+        """Terms (B, terms, N) to what is read, (B, N)."""
+        reading = READINGS.get(group.name)
+        parts = list(terms.unbind(dim=1))
+        return parts[0] if reading is None else reading(parts, group.constants)
 
 
 def _read_states(groups: Sequence[Group]) -> tuple[int, ...]:

@@ -117,15 +117,49 @@ def model_task(
         background: For variational methods.
         on_evaluation: Called after each guided evaluation.
     """
-    lengths = sorted({len(t.times) for t in trajectories})
+    rows = torch.arange(len(trajectories)).repeat_interleave(len(settings.members))
+    periods = [t.times for t in trajectories]
+    return posterior_task(
+        model,
+        periods,
+        settings,
+        _observation(model, trajectories, extra_variance, rows, range(len(periods[0]))),
+        background=background,
+        on_evaluation=on_evaluation,
+    )
+
+
+def posterior_task(
+    model: Model,
+    periods: Sequence[pd.DatetimeIndex],
+    settings: DrawSettings,
+    observation: Observation,
+    *,
+    background: Background | None = None,
+    on_evaluation: Callable[[], object] = lambda: None,
+) -> PosteriorTask:
+    """Members of trajectories over some periods as one batch, ensemble after ensemble.
+
+    Args:
+        model: Networks.
+        periods: Valid times of each trajectory's states, a step apart; all of one length.
+        settings: Members, seed, precision and memory.
+        observation: What was observed, of every row or of all alike.
+        background: For variational methods.
+        on_evaluation: Called after each guided evaluation.
+
+    Raises:
+        InputError: The periods have different lengths.
+    """
+    lengths = sorted({len(times) for times in periods})
     if len(lengths) != 1:
         raise InputError(f"trajectories of one task need one length; these have {lengths} states")
     device = model.latent_mean.device
-    length, members = len(trajectories[0].times), settings.members
-    rows = torch.arange(len(trajectories)).repeat_interleave(len(members))
+    length, members = lengths[0], settings.members
+    rows = torch.arange(len(periods)).repeat_interleave(len(members))
     shape = (model.latent_mean.shape[0], *model.autoencoder.latent_shape[1:])
     step = pd.Timedelta(hours=model.preset.state.step_hours)
-    context = torch.stack([latent_context(model.preset, t.times.values) for t in trajectories])
+    context = torch.stack([latent_context(model.preset, times.values) for times in periods])
     empty = torch.zeros(len(rows), length, *shape, device=device)
     return PosteriorTask(
         denoiser=model_denoiser(model, settings.dtype),
@@ -135,17 +169,17 @@ def model_task(
             torch.zeros(len(rows), length, 1, 1, 1, device=device),
             context[rows].to(device),
         ),
-        observation=_observation(model, trajectories, extra_variance, rows, range(length)),
+        observation=observation,
         noise=KeyedNoise(
             settings.seed,
-            list(members) * len(trajectories),
-            [int((t.times[0] - _EPOCH) / step) for t in trajectories for _ in members],
+            list(members) * len(periods),
+            [int((times[0] - _EPOCH) / step) for times in periods for _ in members],
             length,
             shape,
             device,
         ),
         group=rows,
-        labels=[f"{t.times[0]:%Y-%m-%dT%H} member {m}" for t in trajectories for m in members],
+        labels=[f"{times[0]:%Y-%m-%dT%H} member {m}" for times in periods for m in members],
         blankets_at_once=settings.blankets_at_once,
         background=background,
         on_evaluation=on_evaluation,

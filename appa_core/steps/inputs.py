@@ -67,18 +67,13 @@ def require_latents(
             f"rows, columns) {expected}, found {found}; they are of another autoencoder: encode "
             f"the states with this one (python -m flows.encode --preset {preset.name})"
         )
-    coder, parents = cube.spec.parents.get("coder"), statistics.manifest["parents"]
-    if parents.get("coder") != coder:
+    made_from = statistics.manifest["parents"].get("latents")
+    if made_from != (digest := cube.digest(*period)):
         raise InputError(
-            f"the latents in {cube.url} were encoded by {coder}, their statistics "
-            f"{statistics.key} are of latents of {parents.get('coder')}: these are two "
-            "autoencoders; fit the statistics to these latents"
-        )
-    if parents.get("latents") != (digest := cube.digest(*period)):
-        raise InputError(
-            f"the latents in {cube.url} have digest {digest} over the training period, their "
-            f"statistics {statistics.key} are of {parents.get('latents')}: latents were added or "
-            "replaced since; fit the statistics again"
+            f"the latents in {cube.url}, encoded by {cube.spec.parents.get('coder')}, have digest "
+            f"{digest} over the training period; their statistics {statistics.key} are of "
+            f"{made_from}: of another autoencoder, or of before latents were added or replaced; "
+            "fit the statistics to these latents"
         )
 
 

@@ -50,12 +50,9 @@ def fit_latent_statistics(store: ArtifactStore, preset: Preset, latents: Cube) -
     start, end = training_period(preset)
     recipe = Recipe(
         step="latent-statistics",
-        version=2,
+        version=1,
         config={"period": [str(start), str(end)]},
-        parents={
-            "latents": latents.digest(start, end),
-            "coder": latents.spec.parents["coder"],
-        },
+        parents={"latents": latents.digest(start, end)},
     )
 
     def build(folder: Path) -> Mapping[str, Any]:

@@ -10,10 +10,11 @@ from typing import Any
 
 from appa_core.config.presets import Preset
 from appa_core.errors import InputError
+from appa_core.io.cube import Cube
 from appa_core.io.store import Artifact
 from appa_core.io.tensors import load_tensors, save_tensors
 from appa_core.steps.coder import TrainedCoder
-from appa_core.steps.latents import LATENT_STATISTICS
+from appa_core.steps.latents import LATENT_STATISTICS, training_period
 from appa_core.steps.models import AUTOENCODER, DENOISER, RECONSTRUCTION, write_model
 from appa_core.steps.statistics import (
     NORMALISATION,
@@ -33,25 +34,36 @@ class TrainedParts:
     latents: Artifact
     denoiser: Artifact
 
-    def check(self, preset: Preset) -> None:
-        """Raise InputError if one was made from something else than the others."""
+    def check(self, preset: Preset, encoded: Cube) -> None:
+        """Raise InputError if one was made from something else than the others.
+
+        Args:
+            preset: What they were trained with.
+            encoded: The latents that the denoiser learned.
+        """
         coder = TrainedCoder(preset, self.statistics, self.autoencoder)
-        for child, role, key in (
-            (self.autoencoder, "statistics", self.statistics.key),
-            (self.reconstruction, "coder", coder.key),
-            (self.latents, "coder", coder.key),
-            (self.denoiser, "statistics", self.latents.key),
+        digest = encoded.digest(*training_period(preset))
+        for what, made_from, expected in (
+            ("autoencoder", _parent(self.autoencoder, "statistics"), self.statistics.key),
+            ("reconstruction", _parent(self.reconstruction, "coder"), coder.key),
+            ("cube of latents", encoded.spec.parents.get("coder"), coder.key),
+            ("statistics of latents", _parent(self.latents, "latents"), digest),
+            ("denoiser", _parent(self.denoiser, "statistics"), self.latents.key),
         ):
-            made_from = child.manifest["parents"].get(role)
-            if made_from != key:
+            if made_from != expected:
                 raise InputError(
-                    f"{child.manifest['step']} {child.key} was made from {role} {made_from}, not "
-                    f"from {key}: these parts are of different models; take all of one"
+                    f"the {what} was made from {made_from}, not from {expected}: these parts are "
+                    "of different models; take all of one"
                 )
 
 
+def _parent(artifact: Artifact, role: str) -> str | None:
+    parent: str | None = artifact.manifest["parents"].get(role)
+    return parent
+
+
 def register_model(
-    folder: Path, preset: Preset, parts: TrainedParts, trained_on: str = "unknown"
+    folder: Path, preset: Preset, parts: TrainedParts, encoded: Cube, trained_on: str = "unknown"
 ) -> str:
     """Write a model's folder from the artifacts of its training, weights in half precision.
 
@@ -59,6 +71,7 @@ def register_model(
         folder: Where.
         preset: What the parts were trained with.
         parts: From one training.
+        encoded: The latents that the denoiser learned.
         trained_on: Source of the states.
 
     Returns:
@@ -67,7 +80,7 @@ def register_model(
     Raises:
         InputError: The parts are not of one training.
     """
-    parts.check(preset)
+    parts.check(preset, encoded)
 
     def fill(scratch: Path) -> Mapping[str, Any]:
         with parts.statistics.verify().local() as data:

@@ -117,15 +117,23 @@ def parts_of(world):
     )
 
 
-@pytest.mark.parametrize("role", ["statistics", "autoencoder", "reconstruction", "latents"])
-def test_parts_of_two_models_are_not_registered_as_one(tiny_world, tmp_path, role):
+@pytest.mark.parametrize(
+    ("role", "changes"),
+    [
+        ("statistics", {"key": "feedbeef"}),
+        ("autoencoder", {"key": "feedbeef"}),
+        ("reconstruction", {"parents": {"coder": "feedbeef"}}),
+        ("latents", {"key": "feedbeef"}),
+        ("latents", {"parents": {"latents": "feedbeef"}}),
+        ("denoiser", {"parents": {"statistics": "feedbeef"}}),
+    ],
+)
+def test_parts_of_two_models_are_not_registered_as_one(tiny_world, tmp_path, role, changes):
     parts = parts_of(tiny_world)
     one = getattr(parts, role)
-    named = "other" if role == "reconstruction" else "feedbeef"
-    parents = {**one.manifest["parents"], "coder": "other"}
-    changes = {"parents": parents} if role == "reconstruction" else {"key": "feedbeef"}
     other = Artifact(one.url, {**one.manifest, **changes})
     mixed = dataclasses.replace(parts, **{role: other})
-    with pytest.raises(InputError, match=f"{named}.*different models"):
-        register_model(tmp_path / "model", load_model(tiny_world.model).preset, mixed)
-    assert not (tmp_path / "model").exists()
+    preset, folder = load_model(tiny_world.model).preset, tmp_path / "model"
+    with pytest.raises(InputError, match=r"feedbeef.*different models"):
+        register_model(folder, preset, mixed, tiny_world.latents)
+    assert not folder.exists()
