@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import pandas as pd
 from pydantic import Field, ValidationError, field_validator
@@ -56,16 +58,14 @@ class Region(Strict):
         return region
 
 
-class ForecastRequest(Strict):
-    """A forecast to make.
+class EnsembleRequest(Strict):
+    """What every ensemble has in common.
 
     Args:
-        start: Time of the last known state.
-        lead_hours: How far to forecast.
+        start: When it begins.
         members: Size of the ensemble.
         seed: Seed of the ensemble.
         model: Name of registered weights.
-        source: Catalog entry of the known states.
         dtype: Precision of the networks.
         variables: Variables to write; all if None.
         levels: Levels to write in hPa; all if None.
@@ -73,11 +73,9 @@ class ForecastRequest(Strict):
     """
 
     start: str
-    lead_hours: int = 120
     members: int = 8
     seed: int = 0
     model: str = "small"
-    source: str = "sample"
     dtype: str = "float32"
     variables: tuple[str, ...] | None = None
     levels: tuple[int, ...] | None = None
@@ -109,6 +107,18 @@ class ForecastRequest(Strict):
         """The start as a time."""
         return parse_time(self.start)
 
+
+class ForecastRequest(EnsembleRequest):
+    """A forecast to make; `start` is the time of the last known state.
+
+    Args:
+        lead_hours: How far to forecast.
+        source: Catalog entry of the known states.
+    """
+
+    lead_hours: int = 120
+    source: str = "sample"
+
     def leads(self, step_hours: int) -> int:
         """Lead in states.
 
@@ -123,14 +133,60 @@ class ForecastRequest(Strict):
         return self.lead_hours // step_hours
 
 
+class ReanalysisRequest(EnsembleRequest):
+    """A reanalysis to make, of the states from `start` to before `end`.
+
+    Args:
+        end: Time before which it ends.
+        method: How the posterior is drawn: a name, or the path of a YAML file.
+        truth: Catalog entry of states to score against; none if empty.
+    """
+
+    end: str
+    method: str = "mmps"
+    truth: str = ""
+
+    def times(self, step_hours: int) -> pd.DatetimeIndex:
+        """Valid times of the states.
+
+        Raises:
+            InputError: The end is not after the start, or they are no multiple of the step apart.
+        """
+        start, end = self.time, parse_time(self.end)
+        step = pd.Timedelta(hours=step_hours)
+        if end <= start or (end - start) % step:
+            raise InputError(
+                f"{self.start} to {self.end}: expected an end that is a positive multiple of the "
+                f"model's step, {step_hours} h, after the start"
+            )
+        if (start - start.normalize()) % step:
+            raise InputError(f"start {self.start}: expected an hour divisible by {step_hours}")
+        return pd.date_range(start, end, freq=step, inclusive="left")
+
+
+_R = TypeVar("_R", bound=EnsembleRequest)
+
+
 def forecast_request(**fields: object) -> ForecastRequest:
-    """A validated request.
+    """A validated request of a forecast; raises as `validated`."""
+    return validated(ForecastRequest, fields)
+
+
+def reanalysis_request(**fields: object) -> ReanalysisRequest:
+    """A validated request of a reanalysis; raises as `validated`."""
+    request = validated(ReanalysisRequest, fields)
+    parse_time(request.end)
+    return request
+
+
+def validated(kind: type[_R], fields: Mapping[str, object]) -> _R:
+    """A request of a kind.
 
     Raises:
         InputError: A field is not valid; the message names it.
     """
     try:
-        request = ForecastRequest.model_validate(fields)
+        request = kind.model_validate(fields)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(str(part) for part in e['loc'])}: {e['msg'].removeprefix('Value error, ')}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from appa_core.config.requests import ForecastRequest, Region
+from appa_core.config.requests import EnsembleRequest, Region
 from appa_core.errors import InputError
 from appa_core.schema import VARIABLES, Channel, StateSchema
 
@@ -32,7 +31,7 @@ class FieldSelection:
     columns: tuple[int, ...]
 
     @classmethod
-    def of(cls, schema: StateSchema, request: ForecastRequest) -> FieldSelection:
+    def of(cls, schema: StateSchema, request: EnsembleRequest) -> FieldSelection:
         """The selection of a request.
 
         Raises:
@@ -105,19 +104,12 @@ def forecast_dataset(
     Returns:
         Dims (init_time, member, lead_time, [level,] latitude, longitude) with `valid_time`.
     """
-    channels = selection.channels
-    levels = sorted({c.level for c in channels if c.level is not None})
-    data: dict[str, Any] = {}
-    fields = selection.schema.unstack(values, channels)
-    for variable, array in fields.items():
-        units, standard_name = VARIABLES[variable]
-        dims = ["init_time", "member", "lead_time", "latitude", "longitude"]
-        if array.ndim == len(dims):
-            dims.insert(3, "level")
-        attrs = {"units": units, "standard_name": standard_name}
-        data[variable] = (dims, array[None].astype(np.float32), attrs)
+    data = {
+        variable: (["init_time", *dims], array[None], attrs)
+        for variable, (dims, array, attrs) in _variables(values, selection, "lead_time").items()
+    }
     hours = np.arange(1, values.shape[1] + 1) * step_hours
-    dataset = xr.Dataset(data, coords=_coordinates(selection, levels, values.shape[0]))
+    dataset = xr.Dataset(data, coords=_coordinates(selection, values.shape[0]))
     leads = hours.astype("timedelta64[h]").astype("timedelta64[ns]")
     start = np.array([init_time.to_datetime64()], "datetime64[ns]")
     return dataset.assign_coords(
@@ -131,7 +123,40 @@ def forecast_dataset(
     )
 
 
-def _coordinates(selection: FieldSelection, levels: Sequence[int], members: int) -> dict[str, Any]:
+def trajectory_dataset(
+    values: np.ndarray, selection: FieldSelection, times: pd.DatetimeIndex
+) -> xr.Dataset:
+    """Trajectories as a CF dataset.
+
+    Args:
+        values: (member, time, channel, latitude, longitude), physical units.
+        selection: What the last three axes hold.
+        times: Valid times.
+
+    Returns:
+        Dims (member, time, [level,] latitude, longitude).
+    """
+    dataset = xr.Dataset(
+        _variables(values, selection, "time"), coords=_coordinates(selection, values.shape[0])
+    )
+    return dataset.assign_coords(time=("time", times.values, {"standard_name": "time"}))
+
+
+def _variables(values: np.ndarray, selection: FieldSelection, time_name: str) -> dict[str, Any]:
+    """Dims, float32 array and attributes of every variable."""
+    data: dict[str, Any] = {}
+    for variable, array in selection.schema.unstack(values, selection.channels).items():
+        units, standard_name = VARIABLES[variable]
+        dims = ["member", time_name, "latitude", "longitude"]
+        if array.ndim == len(dims) + 1:
+            dims.insert(2, "level")
+        attrs = {"units": units, "standard_name": standard_name}
+        data[variable] = (dims, array.astype(np.float32), attrs)
+    return data
+
+
+def _coordinates(selection: FieldSelection, members: int) -> dict[str, Any]:
+    levels = sorted({c.level for c in selection.channels if c.level is not None})
     coords: dict[str, Any] = {
         "member": ("member", np.arange(members), {"standard_name": "realization"}),
         "latitude": (
