@@ -78,10 +78,15 @@ class LaunchSettings:
             stall_seconds=arguments.stall_seconds,
         )
 
+    @property
+    def _stays_here(self) -> bool:
+        """Whether all processes are of one machine, and need no network."""
+        return self.nodes == 1 or (self.rendezvous or "").startswith(f"{_LOOPBACK}:")
+
     def command(self, order: Path) -> list[str]:
         """What starts the processes of this machine."""
         where = ["--rdzv-endpoint", self.rendezvous or f"{_LOOPBACK}:0"]
-        if self.nodes == 1:
+        if self._stays_here:
             where += ["--local-addr", _LOOPBACK]
         return [
             sys.executable, "-m", "appa_core.steps.agent",
@@ -94,7 +99,7 @@ class LaunchSettings:
         """Variables of these processes: cores are shared out, one machine keeps to itself."""
         threads = max(1, (os.cpu_count() or 1) // max(self.nproc, 1))
         given = {"OMP_NUM_THREADS": str(threads)}
-        if self.nodes == 1:
+        if self._stays_here:
             given["GLOO_SOCKET_IFNAME"] = "lo"
         return {**given, **os.environ, PARENT: str(os.getpid())}
 

@@ -30,7 +30,12 @@ if __name__ == "__main__":
         content["states"],
         ArtifactStore(content["store"]).get(*content["statistics"]),
     )
-    settings = LaunchSettings(nproc=content["nproc"], run=RunSettings(**content.get("run", {})))
+    settings = LaunchSettings(
+        nproc=content["nproc"],
+        nodes=content.get("nodes", 1),
+        rendezvous=content.get("rendezvous"),
+        run=RunSettings(**content.get("run", {})),
+    )
     try:
         trained = launch(order, settings, show)
     except StoppedError:

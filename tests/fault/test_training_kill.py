@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -149,6 +150,22 @@ def test_another_number_of_processes_continues(tiny_world, undisturbed, tmp_path
     run.order.write_text(json.dumps(content), "utf-8")
     _, first = run.finish()
     assert first in {9, 13}  # it may have reached another checkpoint before it died
+
+
+def test_two_nodes_train_what_two_processes_of_one_do(tiny_world, undisturbed, tmp_path):
+    """Two launchers that meet at an address, as on two machines."""
+    run = Run(tiny_world, tmp_path, nproc=1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    content = json.loads(run.order.read_text("utf-8"))
+    content |= {"nodes": 2, "rendezvous": address}
+    run.order.write_text(json.dumps(content), "utf-8")
+    processes = [run.start(), run.start()]
+    for process in processes:
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        assert out.split()[-1] == undisturbed
 
 
 def test_what_goes_wrong_in_a_process_is_said_by_the_launcher(tiny_world, tmp_path):
