@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from appa_core.config.requests import forecast_request
-from appa_core.io.datasets import StateArchive
+from appa_core.config.requests import forecast_request, parse_time
+from appa_core.errors import InputError
 from appa_core.io.store import ArtifactStore
 from appa_core.metrics.spectra import power_spectrum
 from appa_core.steps.forecast import Forecaster, ForecastJob, prepare_forecast
@@ -104,11 +104,28 @@ class Skill:
         )
 
 
-def start_dates(job_source: str, count: int, lead_hours: int) -> list[pd.Timestamp]:
-    """Start dates spread evenly over what the source holds, each with its whole forecast."""
-    times = StateArchive([job_source]).times
-    first = times[0] + pd.Timedelta(days=1)
-    last = times[-1] - pd.Timedelta(hours=lead_hours)
+def start_dates(
+    times: pd.DatetimeIndex, count: int, lead_hours: int, between: Sequence[str] | None = None
+) -> list[pd.Timestamp]:
+    """Start dates spread evenly over a period, each with its whole forecast.
+
+    Args:
+        times: Known states.
+        count: How many dates.
+        lead_hours: Of the forecasts.
+        between: Start and end of the period; all that is known by default.
+
+    Raises:
+        InputError: The period is too short.
+    """
+    low, high = [parse_time(t) for t in between] if between else [times[0], times[-1]]
+    first = max(low, times[0]) + pd.Timedelta(days=1)
+    last = min(high, times[-1]) - pd.Timedelta(hours=lead_hours)
+    if last < first:
+        raise InputError(
+            f"{low:%Y-%m-%d} to {high:%Y-%m-%d} holds no forecast of {lead_hours} h from known "
+            f"states, which are those of {times[0]:%Y-%m-%d} to {times[-1]:%Y-%m-%d}"
+        )
     spacing = (last - first) / max(count - 1, 1)
     return [(first + i * spacing).floor("12h") for i in range(count)]
 
@@ -145,12 +162,20 @@ def _power(job: ForecastJob, comparison: Comparison) -> tuple[np.ndarray, np.nda
     )
 
 
-def evaluate(
-    store: str, *, starts: int, lead_hours: int, members: int, seed: int, model: str, source: str
+def evaluate(  # noqa: PLR0913
+    store: str,
+    *,
+    starts: int,
+    lead_hours: int,
+    members: int,
+    seed: int,
+    model: str,
+    source: str,
+    between: Sequence[str] | None = None,
 ) -> Skill:
     """Statistics of forecasts from several start dates."""
     states, folder = state_source(source), model_folder(model)
-    dates = start_dates(states.url, starts, lead_hours)
+    dates = start_dates(states.open().times, starts, lead_hours, between)
     statistics, powers = [], []
     for start in tqdm(dates, desc="start dates"):
         request = forecast_request(
@@ -201,7 +226,8 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--model", default="small")
-    parser.add_argument("--source", default="sample")
+    parser.add_argument("--source", default="sample", help="catalog entry, or URL of a cube")
+    parser.add_argument("--between", nargs=2, metavar=("START", "END"), help="period of starts")
     parser.add_argument("--store", default=store_default())
     parser.add_argument("--write-scores", action="store_true", help="beside the weights")
     arguments = vars(parser.parse_args())
