@@ -67,22 +67,7 @@ def open_client(settings: ClusterSettings) -> Iterator[Client]:
     """
     logging.getLogger("distributed").setLevel(logging.ERROR)
     if settings.address is None:
-        threads = max(1, (os.cpu_count() or 1) // settings.workers)
-        with _main_module_hidden(), dask.config.set(_KEEP_MEMORY):
-            cluster = LocalCluster(
-                n_workers=settings.workers,
-                threads_per_worker=1,
-                memory_limit=settings.memory,
-                host="127.0.0.1",
-                dashboard_address=None,
-                env={
-                    "OMP_NUM_THREADS": str(threads),
-                    "MKL_NUM_THREADS": str(threads),
-                    "DASK_LOGGING__DISTRIBUTED": "error",
-                },
-                silence_logs=logging.CRITICAL,
-            )
-        with cluster, Client(cluster, set_as_default=False) as client:
+        with _embedded(settings) as cluster, Client(cluster, set_as_default=False) as client:
             yield client
         return
     try:
@@ -101,6 +86,44 @@ def open_client(settings: ClusterSettings) -> Iterator[Client]:
                 f"`dask worker {settings.address}`"
             ) from error
         yield client
+
+
+@contextmanager
+def _embedded(settings: ClusterSettings) -> Iterator[LocalCluster]:
+    """A cluster of processes of this command."""
+    threads = max(1, (os.cpu_count() or 1) // settings.workers)
+    with _environment_restored():
+        with _main_module_hidden(), dask.config.set(_KEEP_MEMORY):
+            cluster = LocalCluster(
+                n_workers=settings.workers,
+                threads_per_worker=1,
+                memory_limit=settings.memory,
+                host="127.0.0.1",
+                dashboard_address=None,
+                env={
+                    "OMP_NUM_THREADS": str(threads),
+                    "MKL_NUM_THREADS": str(threads),
+                    "DASK_LOGGING__DISTRIBUTED": "error",
+                },
+                silence_logs=logging.CRITICAL,
+            )
+        with cluster:
+            yield cluster
+
+
+@contextmanager
+def _environment_restored() -> Iterator[None]:
+    """Undo what nannies do to the environment of this process.
+
+    They set OMP_NUM_THREADS and the like to 1 here before they spawn a worker, and leave it so:
+    trainings that this process starts later would have one thread.
+    """
+    kept = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)
 
 
 @contextmanager

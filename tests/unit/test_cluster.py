@@ -25,6 +25,14 @@ def test_work_is_shared_by_other_processes():
     assert 1 <= len(workers) <= 2
 
 
+def test_the_environment_stays_what_it_was(monkeypatch):
+    """Dask's own settings for workers must not reach the trainings that come after them."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = dict(os.environ)
+    run_units(square, range(2), EMBEDDED, "squares")
+    assert dict(os.environ) == before
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_little_work_starts_no_cluster(monkeypatch, count):
     monkeypatch.setattr("tasks.cluster.LocalCluster", None)
