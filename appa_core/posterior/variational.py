@@ -129,7 +129,7 @@ class Variational:
         )
         if observed.empty:
             return prior_control
-        cov = observation.cov_y
+        cov = observed.errors
         at = observed.linearise(w)
         shape = w.shape
 
