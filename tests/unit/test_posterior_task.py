@@ -315,7 +315,16 @@ GIVEN = task(condition=Condition(*[torch.ones(ROWS, STATES)] * 3), background=ba
         (task(), diffusion(sweeps=1, sweep_known=0), "given 1 to 1 at each side, not 0"),
         (task(), TwistedParticles(SCHEDULE), "one blanket of 4 states, not 8; use guided"),
         (task(), Variational(), "need a background covariance"),
-        (task(background=background()), Variational("strong-4dvar"), "needs dynamics"),
+        (
+            task(background=background()),
+            Variational("strong-4dvar", initial_states=4),
+            "go on from 1 to 3 first states, not 4; change initial_states",
+        ),
+        (
+            task(states=3, background=background(3)),
+            Variational("strong-4dvar"),
+            "3 states is shorter than a blanket of 4",
+        ),
         (GIVEN, Variational(), "not from a mask of known states; observe them instead"),
         (
             task(background=background(4)),
