@@ -30,6 +30,19 @@ class NumericalError(AppaError):
     """A computation that left the finite numbers."""
 
 
+class StalledError(NumericalError):
+    """Linear solves that made no progress.
+
+    Args:
+        rows: Which, of a batch.
+        solver: The method.
+    """
+
+    def __init__(self, rows: list[int], solver: str) -> None:
+        super().__init__(f"{solver} made no progress for rows {rows} of the batch")
+        self.rows, self.solver = rows, solver
+
+
 class StoppedError(AppaError):
     """Work that was asked to stop and did so at a point from which it continues."""
 

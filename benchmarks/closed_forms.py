@@ -26,11 +26,11 @@ from appa_core.guidance.observation import Observation
 from appa_core.posterior.background import Background
 from appa_core.posterior.task import PosteriorTask
 
-_TRUTH, _ERRORS, _EXACT = 1, 2, 3
-_EXTENT, _CELLS = 4.5, 900  # of a mixture's grid: half its side, cells along a side
+_TRUTH, _ERRORS, EXACT = 1, 2, 3
 
 
-def _tensor(values: object) -> Tensor:
+def tensor(values: object) -> Tensor:
+    """Numbers in double precision."""
     return torch.tensor(values, dtype=torch.float64)
 
 
@@ -46,7 +46,8 @@ class Posterior(NamedTuple):
         return self.covariance.diagonal().sqrt()
 
 
-def _task(noise: PooledNoise, **parts: Any) -> PosteriorTask:
+def toy_task(noise: PooledNoise, **parts: Any) -> PosteriorTask:
+    """Nothing known but observations, one ensemble."""
     rows = len(noise.index)
     zeros = torch.zeros(rows, noise.length, dtype=noise.dtype)
     return PosteriorTask(
@@ -128,7 +129,7 @@ class GaussianProblem:
     def exact(self, count: int, seed: int = 0) -> Tensor:
         """Independent draws from the posterior, (count, L)."""
         factor: Tensor = torch.linalg.cholesky(self.posterior.covariance)
-        normal = self._normal(_EXACT, count, len(factor), seed=seed)
+        normal = self._normal(EXACT, count, len(factor), seed=seed)
         return self.posterior.mean + normal @ factor.mT
 
     def _normal(self, purpose: int, *shape: int, seed: int = 0) -> Tensor:
@@ -151,7 +152,7 @@ class GaussianProblem:
         h, y, factor = (part.to(dtype) for part in parts)
         one = torch.ones((), dtype=dtype)
         prior = Background(one.new_zeros(1, length), one, factor[None], one.new_zeros(0), one)
-        return _task(
+        return toy_task(
             PooledNoise(seed, torch.arange(rows), length, (), dtype),
             denoiser=GaussianDenoiser(self.covariance[:k, :k]),
             blanket_states=k,
@@ -176,17 +177,30 @@ def ar1(length: int = 8, a: float = 0.9) -> GaussianProblem:
     """AR(1) observed at every third state, with error variances of 0.3 and 0.05 in turn."""
     states = range(0, length, 3)
     turns = [0.05 if i % 2 else 0.3 for i in range(len(states))]
-    return _ar1_at(states, _tensor(turns), length, a)
+    return _ar1_at(states, tensor(turns), length, a)
 
 
 def ar1_seen_at_its_end(length: int = 64, a: float = 0.95) -> GaussianProblem:
     """AR(1) of which the last two states alone are observed, error variance 0.01."""
-    return _ar1_at((length - 2, length - 1), _tensor([0.01, 0.01]), length, a)
+    return _ar1_at((length - 2, length - 1), tensor([0.01, 0.01]), length, a)
+
+
+def ar1_seen_often(
+    times: int, variance: float, length: int = 8, a: float = 0.9
+) -> GaussianProblem:
+    """AR(1) of which every state is observed many times, with errors of one variance."""
+    states = [state for state in range(length) for _ in range(times)]
+    return _ar1_at(states, tensor([variance] * len(states)), length, a)
+
+
+def ar1_seen_once(variance: float, length: int = 8, a: float = 0.9) -> GaussianProblem:
+    """AR(1) with a single observation."""
+    return _ar1_at((length // 2,), tensor([variance]), length, a)
 
 
 def ar1_unseen(length: int = 8, a: float = 0.9) -> GaussianProblem:
     """AR(1) without any observation: the posterior is the prior."""
-    return _ar1_at((), _tensor([]), length, a)
+    return _ar1_at((), tensor([]), length, a)
 
 
 def ar1_with_block_errors() -> GaussianProblem:
@@ -201,7 +215,7 @@ def ar1_with_block_errors() -> GaussianProblem:
 def ar1_with_shared_errors() -> GaussianProblem:
     """AR(1) of 8 states; means of neighbours, whose errors share a bias and a drift."""
     h = torch.eye(8, dtype=torch.float64).reshape(4, 2, 8).mean(1)
-    diagonal = _tensor([0.02, 0.1, 0.05, 0.2])
+    diagonal = tensor([0.02, 0.1, 0.05, 0.2])
     drift = torch.linspace(-0.3, 0.3, 4, dtype=torch.float64)
     v = torch.stack([torch.full_like(drift, 0.4), drift], dim=1)
     dense = torch.diag(diagonal) + v @ v.mT
@@ -209,90 +223,9 @@ def ar1_with_shared_errors() -> GaussianProblem:
     return GaussianProblem(ar1_covariance(8, 0.9), h, errors, dense)
 
 
-_WEIGHTS = _tensor([0.3, 0.4, 0.3])
-_MEANS = _tensor([[-1.1, 0.6], [1.0, 0.0], [0.1, 1.9]])
-_COVARIANCES = _tensor(
-    [[[0.15, 0.05], [0.05, 0.2]], [[0.2, -0.08], [-0.08, 0.15]], [[0.1, 0], [0, 0.3]]]
-)
-
-
-@dataclass(frozen=True, eq=False)
-class MixtureProblem:
-    """y = x_0^2 + sin x_1 + e with x ~ sum_k w_k N(m_k, S_k) over L = 2 states: many modes.
-
-    Args:
-        error_std: Standard deviation of e, which is zero in y itself.
-        truth: (2,).
-    """
-
-    error_std: float = 0.3
-    truth: Tensor = field(default_factory=lambda: _tensor([-1.2, 0.5]))
-
-    @staticmethod
-    def observe(x: Tensor) -> Tensor:
-        """A(x), (B, 2) to (B, 1)."""
-        return x[:, :1] ** 2 + x[:, 1:].sin()
-
-    def _shares(self, x_t: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-        """Log densities w_k N(x_t; m_k, S_k + variance I), (B, 3); E[x | x_t, k], (B, 3, 2)."""
-        values, vectors = torch.linalg.eigh(_COVARIANCES.to(x_t))
-        total = values + variance.to(x_t)[:, None, None]
-        means = _MEANS.to(x_t)
-        along = torch.einsum("bnd,nde->bne", x_t[:, None] - means, vectors)
-        log = -0.5 * (along**2 / total + total.log()).sum(-1) + _WEIGHTS.to(x_t).log()
-        return log, means + torch.einsum("bne,nde->bnd", along * values / total, vectors)
-
-    def denoise(self, x_t: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
-        """E[x | x_t], (B, 2)."""
-        if condition.mask.any():
-            raise InputError("the mixture's denoiser takes no known states")
-        log, means = self._shares(x_t, sigma**2)
-        return (log.softmax(1)[..., None] * means).sum(1)
-
-    def component_masses(self, x: Tensor) -> Tensor:
-        """Mean probability of each component given x, (3,), over draws (B, 2)."""
-        return self._shares(x, x.new_zeros(len(x)))[0].softmax(1).mean(0)
-
-    @cached_property
-    def _grid(self) -> tuple[Tensor, Tensor]:
-        """Centres of cells, (cells^2, 2), and the posterior's mass in each."""
-        side = (torch.arange(_CELLS, dtype=torch.float64) + 0.5) / _CELLS * 2 - 1
-        points = torch.cartesian_prod(side, side) * _EXTENT
-        prior = self._shares(points, points.new_zeros(len(points)))[0].logsumexp(1)
-        departure = (self.observe(points) - self.observe(self.truth[None]))[:, 0] / self.error_std
-        return points, (prior - departure**2 / 2).softmax(0)
-
-    @cached_property
-    def posterior(self) -> Posterior:
-        """Mean and covariance by quadrature."""
-        points, mass = self._grid
-        mean = mass @ points
-        return Posterior(mean, torch.einsum("g,gi,gj->ij", mass, points - mean, points - mean))
-
-    @cached_property
-    def posterior_masses(self) -> Tensor:
-        """Posterior probability of each component by quadrature, (3,)."""
-        points, mass = self._grid
-        return mass @ self._shares(points, points.new_zeros(len(points)))[0].softmax(1)
-
-    def exact(self, count: int, seed: int = 0) -> Tensor:
-        """Independent draws from the posterior: cells by inverse CDF, uniform within each."""
-        points, mass = self._grid
-        generator = generator_for(seed, _EXACT)
-        uniform = torch.rand(count, 3, generator=generator, dtype=torch.float64)
-        cells = torch.searchsorted(mass.cumsum(0), uniform[:, 0].contiguous())
-        width = 2 * _EXTENT / _CELLS
-        return points[cells.clamp(max=len(points) - 1)] + (uniform[:, 1:] - 0.5) * width
-
-    def task(self, rows: int, seed: int = 0) -> PosteriorTask:
-        """The task of drawing `rows` trajectories."""
-        error = DiagonalCovariance(_tensor([self.error_std**2]))
-        return _task(
-            PooledNoise(seed, torch.arange(rows), 2, ()),
-            denoiser=self.denoise,
-            blanket_states=2,
-            observation=Observation(y=self.observe(self.truth[None]), A=self.observe, cov_y=error),
-        )
-
-
-Problem = GaussianProblem | MixtureProblem
+def ar1_with_a_bias(length: int = 12, a: float = 0.9) -> GaussianProblem:
+    """AR(1) observed at every other state, with errors that all share a bias."""
+    h = torch.eye(length, dtype=torch.float64)[::2]
+    diagonal, v = tensor([0.05] * len(h)), tensor([[0.5]] * len(h))
+    errors = lambda dtype: LowRankCovariance(diagonal.to(dtype), v.to(dtype))
+    return GaussianProblem(ar1_covariance(length, a), h, errors, torch.diag(diagonal) + v @ v.mT)

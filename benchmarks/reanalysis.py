@@ -19,16 +19,14 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
-from torch.utils.flop_counter import FlopCounterMode
 
-from appa_core.blankets import FoldPlan
 from appa_core.config.build_method import build_method
 from appa_core.config.methods import load_method
-from appa_core.diffusion.trajectory import TrajectoryDenoiser
+from appa_core.errors import InputError
 from appa_core.io.datasets import StateArchive
 from appa_core.metrics.ensemble import EnsembleStatistics
 from appa_core.observe.networks import NetworkPlan, simulate_network
-from appa_core.posterior.task import PosteriorTask, draw_posterior
+from appa_core.posterior.task import draw_posterior
 from appa_core.steps.assimilate import (
     DrawSettings,
     ObservedTrajectory,
@@ -37,6 +35,7 @@ from appa_core.steps.assimilate import (
     reconstruction_variance,
 )
 from appa_core.steps.models import Model, load_model
+from benchmarks.cost import Cost
 from benchmarks.skill import HEADLINE
 from tasks.catalog import model_folder, state_source
 
@@ -48,55 +47,17 @@ Made by `{command}`.
 {setting}
 
 CRPS (fair) and RMSE of the ensemble mean are means over all cells and times, in standard
-deviations of the weather, CRPS also over all channels; the change of CRPS is paired by date.
-TFLOP are a date's, all members; `cost ratio` is that of denoiser and decoder together. `reference`
-is the published setting, which draws one member at a time; all others draw theirs as one batch.
+deviations of the weather, CRPS also over all channels; SSR is the spread-skill ratio. Changes
+against `{baseline}`, of CRPS and of the distance of SSR from 1, are paired by date (Student's t).
+`denoiser` and `decoder` are the arithmetic of a date, all members, in forward evaluations of a
+blanket and of the observed states of a trajectory; the cost ratio weighs them by their FLOP.
+`reference` is the published setting, which draws one member at a time; all others draw theirs as
+one batch. Methods take turns in going first.
 
 {table}
 """
 DATES = ("2023-12-20", "2024-01-01", "2024-01-13", "2024-01-25")
 HOURS = 72
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Arithmetic of one evaluation in FLOP.
-
-    The denoiser's is that of a blanket, the operator's of all observed states of a trajectory.
-    """
-
-    denoiser_forward: float
-    denoiser_vjp: float
-    operator_forward: float
-    operator_vjp: float
-    operator_jvp: float
-
-    @classmethod
-    def measure(cls, task: PosteriorTask) -> Cost:
-        """Count one evaluation of each kind."""
-        one = task.rows([0])
-        k = one.blanket_states
-        plan = FoldPlan(one.length, k, k)
-        denoiser = TrajectoryDenoiser(one.denoiser, plan, one.condition)
-        x = torch.randn(one.condition.known.shape, generator=torch.Generator().manual_seed(0))
-        sigma = torch.ones(1)
-        forward = _flop(lambda: denoiser(x, sigma)) / len(plan.starts)
-        prior = denoiser.linearise(x, sigma)
-        vjp = _flop(lambda: prior.vjp(x)) / len(plan.starts)
-        at = one.observation.linearise(prior.mean)
-        return cls(
-            forward,
-            vjp,
-            _flop(lambda: one.observation.linearise(prior.mean)),
-            _flop(lambda: at.vjp(at.value)),
-            _flop(lambda: at.jvp(x)),
-        )
-
-
-def _flop(call: object) -> float:
-    with FlopCounterMode(display=False) as counter:
-        call()  # type: ignore[operator]
-    return float(counter.get_total_flops())
 
 
 @dataclass(frozen=True)
@@ -106,6 +67,7 @@ class Run:
     Args:
         denoiser: Arithmetic of the denoiser, in FLOP.
         decoder: Arithmetic of the decoder.
+        forward: FLOP of one forward evaluation of each.
         seconds: Wall time of sampling.
         crps: Fair CRPS by channel, averaged over times, in standard deviations, (C,).
         spread: Mean variance by channel.
@@ -114,6 +76,7 @@ class Run:
 
     denoiser: float
     decoder: float
+    forward: tuple[float, float]
     seconds: float
     crps: np.ndarray
     spread: np.ndarray
@@ -135,8 +98,14 @@ class Experiment:
         self._archive = StateArchive([source])
         self._schema = model.preset.state.build()
         self._states = HOURS // self._schema.step_hours
+        self._extra = self._lost_by_the_autoencoder()
+
+    def _lost_by_the_autoencoder(self) -> np.ndarray:
+        """Variance by channel, (C,): what the model says, else of states of the source."""
+        if self._model.stored_reconstruction is not None:
+            return self._model.stored_reconstruction.square().cpu().numpy()
         some = pd.DatetimeIndex(self._archive.times)[:: len(self._archive.times) // 40 or 1]
-        self._extra = reconstruction_variance(model, self._standard(some))
+        return reconstruction_variance(self._model, self._standard(some))
 
     def _standard(self, times: pd.DatetimeIndex) -> torch.Tensor:
         states = self._schema.stack(self._archive.read(times))
@@ -166,11 +135,9 @@ class Experiment:
             states.numpy(), truth.numpy(), self._schema.grid.area_weights
         )
         return Run(
-            denoiser=used.denoiser_forward * each.denoiser_forward
-            + used.denoiser_vjp * each.denoiser_vjp,
-            decoder=used.operator_forward * each.operator_forward
-            + used.operator_vjp * each.operator_vjp
-            + used.operator_jvp * each.operator_jvp,
+            denoiser=each.denoiser(used),
+            decoder=each.operator(used),
+            forward=(each.denoiser_forward, each.operator_forward),
             seconds=seconds,
             crps=scores.crps_fair.mean(0),
             spread=scores.variance.mean(0),
@@ -189,39 +156,65 @@ def spread_skill(runs: Sequence[Run], members: int) -> float:
     return float(np.mean(np.sqrt((members + 1) / members * spread / error)))
 
 
-def paired_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of a / b - 1 over pairs and its 95 % interval (Student's t)."""
-    change = np.asarray(a) / np.asarray(b) - 1
-    half = stats.t.ppf(0.975, len(change) - 1) * change.std(ddof=1) / np.sqrt(len(change))
-    return float(change.mean()), float(change.mean() - half), float(change.mean() + half)
+def paired_interval(change: Sequence[float]) -> tuple[float, float, float]:
+    """Mean of changes and its 95 % interval (Student's t).
+
+    Raises:
+        InputError: There are fewer than two.
+    """
+    values = np.asarray(change)
+    if len(values) < 2:
+        raise InputError("an interval needs 2 or more dates; give more with --dates")
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
 
 
 def table(
     runs: dict[str, list[Run]], members: int, headline: list[tuple[str, int]], baseline: str
 ) -> str:
     """Scores and costs, each method against the baseline."""
-    columns = ["method", "CRPS", f"CRPS / {baseline} - 1 (95 %)", "spread-skill"]
+    columns = ["method", "CRPS", "change (95 %)", "SSR", "change of its distance from 1 (95 %)"]
     columns += [f"RMSE {label}" for label, _ in headline]
-    columns += ["denoiser TFLOP", "decoder TFLOP", "cost ratio", "decoder ratio"]
-    columns += ["seconds", "time ratio"]
+    columns += ["denoiser", "decoder", "cost ratio", "decoder ratio", "seconds", "time ratio"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    base = runs[baseline]
     for name, results in runs.items():
-        change = paired_interval([r.crps.mean() for r in results], [r.crps.mean() for r in base])
-        cells = [
-            name,
-            f"{np.mean([r.crps.mean() for r in results]):.4f}",
-            "{:+.1%} ({:+.1%} .. {:+.1%})".format(*change) if results is not base else "",
-            f"{spread_skill(results, members):.3f}",
-        ]
+        cells = [name, *_scores(results, runs[baseline], members)]
         error = np.sqrt(np.mean([r.squared_error for r in results], axis=0))
         cells += [f"{error[channel]:.3f}" for _, channel in headline]
-        own, theirs = (_totals(r) for r in (results, base))
-        cells += [f"{own[0] / 1e12:.2f}", f"{own[1] / 1e12:.2f}"]
-        cells += [f"1/{sum(theirs[:2]) / sum(own[:2]):.1f}", f"1/{theirs[1] / own[1]:.1f}"]
-        cells += [f"{own[2]:.0f}", f"1/{theirs[2] / own[2]:.1f}"]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(cells + _costs(results, runs[baseline]))} |")
     return "\n".join(lines)
+
+
+def _scores(results: list[Run], base: list[Run], members: int) -> list[str]:
+    """CRPS, its change, spread-skill ratio, change of its distance from 1."""
+    crps = f"{np.mean([r.crps.mean() for r in results]):.4f}"
+    ratio = f"{spread_skill(results, members):.3f}"
+    if results is base:
+        return [crps, "", ratio, ""]
+    pairs = list(zip(results, base, strict=True))
+    change = paired_interval([a.crps.mean() / b.crps.mean() - 1 for a, b in pairs])
+    away = [[abs(spread_skill([run], members) - 1) for run in pair] for pair in pairs]
+    nearer = paired_interval([ours - theirs for ours, theirs in away])
+    return [
+        crps,
+        "{:+.1%} ({:+.1%} .. {:+.1%})".format(*change),
+        ratio,
+        "{:+.3f} ({:+.3f} .. {:+.3f})".format(*nearer),
+    ]
+
+
+def _costs(results: list[Run], base: list[Run]) -> list[str]:
+    """Forward equivalents, their ratios, seconds and their ratio."""
+    own, theirs = _totals(results), _totals(base)
+    forward = results[0].forward
+    return [
+        f"{own[0] / forward[0]:.0f}",
+        f"{own[1] / forward[1]:.0f}",
+        f"1/{sum(theirs[:2]) / sum(own[:2]):.1f}",
+        f"1/{theirs[1] / own[1]:.1f}",
+        f"{own[2]:.0f}",
+        f"1/{theirs[2] / own[2]:.1f}",
+    ]
 
 
 def _totals(runs: Sequence[Run]) -> tuple[float, float, float]:
@@ -248,12 +241,14 @@ def main() -> None:
     plan = NetworkPlan()
     experiment = Experiment(model, state_source(arguments.source).url, arguments.members, plan)
     runs: dict[str, list[Run]] = {name: [] for name in arguments.methods}
-    for date in arguments.dates:
-        for name in arguments.methods:
+    for i, date in enumerate(arguments.dates):
+        turn = i % len(arguments.methods)
+        for name in arguments.methods[turn:] + arguments.methods[:turn]:
             runs[name].append(experiment.run(name, date))
             sys.stderr.write(f"{date} {name}: CRPS {runs[name][-1].crps.mean():.4f}\n")
     baseline = arguments.baseline or arguments.methods[0]
     text = PAGE.format(
+        baseline=baseline,
         command=f"python -m benchmarks.reanalysis --methods {' '.join(arguments.methods)}",
         setting=f"{HOURS} h, {plan.station_share:.0%} of cells as stations, {plan.orbiters} "
         f"orbiter; {len(arguments.dates)} dates ({', '.join(arguments.dates)}), "

@@ -34,6 +34,11 @@ class Condition:
         doubt = None if self.doubt is None else self.doubt[index]
         return Condition(self.known[index], self.mask[index], self.context[index], doubt)
 
+    def states(self, here: slice) -> Condition:
+        """The condition of some states."""
+        doubt = None if self.doubt is None else self.doubt[:, here]
+        return Condition(self.known[:, here], self.mask[:, here], self.context[:, here], doubt)
+
 
 class Denoiser:
     """E[x | x_t] for data of unit variance, with the preconditioning of Karras et al. 2022.

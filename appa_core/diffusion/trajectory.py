@@ -123,11 +123,12 @@ class TrajectoryDenoiser:
         return torch.cat(pieces)
 
     def _unfold(self, x_t: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Condition]:
-        count = len(self.plan.starts)
+        count, whole = len(self.plan.starts), self.condition
         condition = Condition(
-            self._windows(self.condition.known),
-            self._windows(self.condition.mask),
-            self._windows(self.condition.context),
+            self._windows(whole.known),
+            self._windows(whole.mask),
+            self._windows(whole.context),
+            None if whole.doubt is None else self._windows(whole.doubt),
         )
         return self._windows(x_t), sigma.repeat_interleave(count), condition
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -42,6 +43,28 @@ class Covariance(ABC):
     @abstractmethod
     def rows(self, index: Tensor) -> Covariance:
         """The covariance of some rows of a batch."""
+
+    @abstractmethod
+    def marginal(self, used: Tensor) -> Covariance:
+        """The covariance of the errors of some observations, the others left out.
+
+        Args:
+            used: 1 for those, 0 for the others, (1 or B, M).
+
+        Returns:
+            As large as before: errors of the others have some variance and no correlation.
+        """
+
+    @abstractmethod
+    def coupled(self, chosen: Tensor) -> Tensor:
+        """Observations whose errors go together with those of any chosen one, itself included.
+
+        Args:
+            chosen: (1 or B, M), bool.
+
+        Returns:
+            (1 or B, M), bool.
+        """
 
     def solve(self, v: Tensor) -> Tensor:
         """Sigma^-1 v."""
@@ -89,6 +112,14 @@ class DiagonalCovariance(Covariance):
         """Some rows."""
         return DiagonalCovariance(_pick(self.variances, index, 1))
 
+    def marginal(self, used: Tensor) -> DiagonalCovariance:  # noqa: ARG002
+        """Independent errors stay as they are."""
+        return self
+
+    def coupled(self, chosen: Tensor) -> Tensor:
+        """Each error is on its own."""
+        return chosen
+
 
 def scalar_covariance(variance: float, like: Tensor) -> DiagonalCovariance:
     """Independent errors of one variance, in the precision of `like`."""
@@ -118,6 +149,7 @@ class LowRankCovariance(Covariance):
                 f"these are {tuple(self.factors.shape)} over {tuple(self.diagonal.shape)}"
             )
 
+    @cached_property
     def _modes(self) -> tuple[Tensor, Tensor]:
         scaled = self.factors / self.diagonal.sqrt()[..., None]
         u, s, _ = torch.linalg.svd(scaled, full_matrices=False)
@@ -134,17 +166,17 @@ class LowRankCovariance(Covariance):
 
     def colour(self, v: Tensor) -> Tensor:
         """L v."""
-        u, lam = self._modes()
+        u, lam = self._modes
         return self.diagonal.sqrt() * self._scale_modes(v, (1 + lam).sqrt(), u)
 
     def whiten(self, v: Tensor) -> Tensor:
         """L^-1 v."""
-        u, lam = self._modes()
+        u, lam = self._modes
         return self._scale_modes(v / self.diagonal.sqrt(), (1 + lam).rsqrt(), u)
 
     def whiten_transposed(self, v: Tensor) -> Tensor:
         """L^-T v."""
-        u, lam = self._modes()
+        u, lam = self._modes
         return self._scale_modes(v, (1 + lam).rsqrt(), u) / self.diagonal.sqrt()
 
     def variance(self, like: Tensor) -> Tensor:
@@ -154,6 +186,22 @@ class LowRankCovariance(Covariance):
     def rows(self, index: Tensor) -> LowRankCovariance:
         """Some rows."""
         return LowRankCovariance(_pick(self.diagonal, index, 1), _pick(self.factors, index, 2))
+
+    def marginal(self, used: Tensor) -> LowRankCovariance:
+        """Without the factors of observations that are left out."""
+        factors = self.factors * used[..., None]
+        return LowRankCovariance(self.diagonal.expand(factors.shape[:-1]), factors)
+
+    def coupled(self, chosen: Tensor) -> Tensor:
+        """Factors join observations, also by way of others."""
+        has = self.factors != 0
+        found = chosen.expand(*torch.broadcast_shapes(chosen.shape, has.shape[:-1]))
+        while True:
+            active = (has & found[..., None]).any(dim=-2, keepdim=True)
+            more = found | (has & active).any(dim=-1)
+            if torch.equal(more, found):
+                return found
+            found = more
 
 
 @dataclass(frozen=True)
@@ -173,19 +221,23 @@ class BlockCovariance(Covariance):
             if torch.linalg.cholesky_ex(block)[1].any():
                 raise DataError(f"block {i} of a covariance is not positive definite")
 
-    def _each(self, v: Tensor, kind: str) -> Tensor:
+    @cached_property
+    def _factors(self) -> list[Tensor]:
+        return [torch.linalg.cholesky(block) for block in self.blocks]
+
+    def _split(self, v: Tensor) -> Sequence[Tensor]:
+        """The parts of vectors (B, M) that belong to each block."""
         sizes = [block.shape[-1] for block in self.blocks]
         if sum(sizes) != v.shape[-1]:
             raise DataError(f"blocks cover {sum(sizes)} observations of {v.shape[-1]}")
-        parts = []
-        for block, part in zip(self.blocks, torch.split(v, sizes, dim=-1), strict=True):
-            column = part[..., None]
-            if kind == "apply":
-                out = block @ column
-            else:
-                factor = torch.linalg.cholesky(block)
-                out = _FACTOR[kind](factor, column)
-            parts.append(out[..., 0])
+        return torch.split(v, sizes, dim=-1)
+
+    def _each(self, v: Tensor, kind: str) -> Tensor:
+        matrices = self.blocks if kind == "apply" else self._factors
+        parts = [
+            _PRODUCT[kind](matrix, part[..., None])[..., 0]
+            for matrix, part in zip(matrices, self._split(v), strict=True)
+        ]
         return torch.cat(parts, dim=-1)
 
     def apply(self, v: Tensor) -> Tensor:
@@ -214,8 +266,23 @@ class BlockCovariance(Covariance):
         """Some rows."""
         return BlockCovariance([_pick(block, index, 2) for block in self.blocks])
 
+    def marginal(self, used: Tensor) -> BlockCovariance:
+        """Blocks without the covariances of observations that are left out."""
+        blocks = []
+        for block, part in zip(self.blocks, self._split(used), strict=True):
+            both = part[..., :, None] * part[..., None, :]
+            variances = torch.diag_embed(block.diagonal(dim1=-2, dim2=-1))
+            blocks.append(torch.where(both > 0, block, variances))
+        return BlockCovariance(blocks)
 
-_FACTOR = {
+    def coupled(self, chosen: Tensor) -> Tensor:
+        """A block goes together."""
+        parts = [part.any(dim=-1, keepdim=True).expand_as(part) for part in self._split(chosen)]
+        return torch.cat(parts, dim=-1)
+
+
+_PRODUCT = {
+    "apply": lambda block, v: block @ v,
     "colour": lambda factor, v: factor @ v,
     "whiten": lambda factor, v: torch.linalg.solve_triangular(factor, v, upper=False),
     "whiten_transposed": lambda factor, v: torch.linalg.solve_triangular(factor.mT, v, upper=True),

@@ -35,7 +35,7 @@ class Sda:
         operator = observation.linearise(prior.mean)
         residual = observation.residual(operator.value)
         spread = self.gamma * by_row(remaining_variance(sigma), residual)
-        variance = observation.cov_y.variance(residual) + spread
+        variance = observation.errors.variance(residual) + spread
         pulled = prior.vjp(operator.vjp(residual / variance))
         return prior.mean + clamped(by_row(sigma**2, pulled) * pulled, sigma, self.clamp)
 

@@ -31,6 +31,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from appa_core.errors import StalledError
 from appa_core.guidance.guided import LinearisableDenoiser, by_row, clamped, remaining_variance
 from appa_core.guidance.observation import LinearisedOperator, Observation
 from appa_core.guidance.solvers import SOLVERS, Solution
@@ -115,6 +116,8 @@ class Mmps:
             correction = by_row(gain, correction) * prior.vjp(correction)
         if self.safeguard:
             correction = self._checked(system, solution, correction, sigma)
+        else:
+            self._require_progress(system, solution)
         # nothing is known of what such a row observes; its plain mean would look like a result
         seen = by_row(torch.isfinite(residual).all(dim=1), correction) > 0
         return prior.mean + torch.where(seen, correction, math.nan)
@@ -127,6 +130,19 @@ class Mmps:
             tolerance=self.tolerance,
             image=system.last_image,
         )
+
+    def _require_progress(
+        self, system: _System, solution: Solution, rows: Tensor | None = None
+    ) -> None:
+        """Raise where a solver has not come nearer to a solution of a system that is finite."""
+        asked, moved = system.b.square().sum(-1), solution.x.square().sum(-1)
+        # the residual of conjugate gradients may grow on the way
+        stalled = ~(moved > 0) if self.solver == "cg" else ~(solution.residual < 1)
+        stalled &= torch.isfinite(asked) & (asked > 0)
+        if rows is not None:
+            stalled &= rows
+        if stalled.any():
+            raise StalledError(stalled.nonzero()[:, 0].tolist(), self.solver)
 
     def _checked(
         self, system: _System, solution: Solution, correction: Tensor, sigma: Tensor
@@ -142,6 +158,7 @@ class Mmps:
             variance = remaining_variance(sigma)
             simple = system.with_spread(_scaled(variance))
             plain = self._solve(simple)
+            self._require_progress(simple, plain, ~good)
             keep = by_row(good, correction) > 0
             correction = torch.where(keep, correction, simple.image_of(plain))
             u = torch.where(good[:, None], u, plain.x)
@@ -178,7 +195,7 @@ class _System:
     ) -> None:
         self.observation, self._operator, self._whiten = observation, operator, whiten
         self._residual, self._spread = residual, spread
-        self.b = observation.cov_y.whiten(residual) if whiten else residual
+        self.b = observation.errors.whiten(residual) if whiten else residual
         self._image: Tensor | None = None
 
     def with_spread(self, spread: Callable[[Tensor], Tensor]) -> _System:
@@ -187,7 +204,7 @@ class _System:
 
     def pull_back(self, u: Tensor) -> Tensor:
         """A^T w, (B, L, ...)."""
-        w = self.observation.cov_y.whiten_transposed(u) if self._whiten else u
+        w = self.observation.errors.whiten_transposed(u) if self._whiten else u
         return self._operator.vjp(w)
 
     def last_image(self) -> Tensor:
@@ -203,7 +220,7 @@ class _System:
 
     def apply(self, u: Tensor) -> Tensor:
         """(Sigma_y + A V A^T) w, whitened where the system is."""
-        cov_y = self.observation.cov_y
+        errors = self.observation.errors
         self._image = self._spread(self.pull_back(u))
         moved = self._operator.jvp(self._image)
-        return u + cov_y.whiten(moved) if self._whiten else cov_y.apply(u) + moved
+        return u + errors.whiten(moved) if self._whiten else errors.apply(u) + moved

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -48,7 +49,8 @@ class Observation:
         A: What would be observed of trajectories.
         cov_y: Covariance of the errors.
         used: 0 where a row has fewer than M observations, (B, M) or (1, M); None: all count.
-            Such rows need values of any finite kind in `y`, and errors independent of the others.
+            `y` needs values of any finite kind there. What is not used is left out with its error,
+            whatever that goes together with.
         cost: Where evaluations are counted.
     """
 
@@ -75,6 +77,11 @@ class Observation:
         if self.used is None:
             return torch.full((len(self.y),), self.y.shape[1], device=self.y.device)
         return self.used.sum(dim=-1)
+
+    @cached_property
+    def errors(self) -> Covariance:
+        """Covariance of the errors of what is used."""
+        return self.cov_y if self.used is None else self.cov_y.marginal(self.used)
 
     @property
     def empty(self) -> bool:
@@ -134,11 +141,16 @@ class Observation:
         return LinearisedOperator(value.detach(), self._jvp_of(value, leaf), vjp)
 
     def _jvp_of(self, value: Tensor, leaf: Tensor) -> Callable[[Tensor], Tensor]:
-        """J v as the derivative of u -> J^T u: no product computes the operator again."""
-        probe = torch.zeros_like(value, requires_grad=True)
-        (pulled,) = torch.autograd.grad(value, leaf, probe, create_graph=True)
+        """J v as the derivative of u -> J^T u, which the first product sets up."""
+        transposed: list[tuple[Tensor, Tensor]] = []
 
         def jvp(v: Tensor) -> Tensor:
+            if not transposed:
+                probe = torch.zeros_like(value, requires_grad=True)
+                (pulled,) = torch.autograd.grad(value, leaf, probe, create_graph=True)
+                transposed.append((probe, pulled))
+                self.cost.operator_vjp += len(v)
+            ((probe, pulled),) = transposed
             self.cost.operator_jvp += len(v)
             (out,) = torch.autograd.grad(pulled, probe, v, retain_graph=True)
             return self._mask(out)

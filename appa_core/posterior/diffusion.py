@@ -106,6 +106,7 @@ class DiffusionPosterior:
             task.labels,
             self.limit,
             task.on_evaluation,
+            each_step=self.sampler.evaluations(1),
         )
         x = self.sampler.sample(mean, task.noise, self.schedule.steps(self.steps))
         return torch.where(task.condition.mask > 0, task.condition.known, x)

@@ -23,7 +23,7 @@ from torch import Tensor
 from appa_core.blankets import FoldPlan
 from appa_core.diffusion.schedule import Schedule
 from appa_core.diffusion.trajectory import TrajectoryDenoiser
-from appa_core.errors import InputError
+from appa_core.errors import InputError, NumericalError
 from appa_core.guidance.guided import by_row, remaining_variance
 from appa_core.guidance.observation import Observation
 from appa_core.posterior.task import PosteriorTask
@@ -77,23 +77,26 @@ class TwistedParticles:
         log_w = x.new_zeros(len(task), p)
         log_psi = torch.zeros_like(log_w)
         for step, (now, following) in enumerate(pairwise(sigmas)):
-            level = torch.full((len(x),), now, dtype=x.dtype)
+            level = torch.full((len(x),), now, dtype=x.dtype, device=x.device)
             twist = _Twist(denoiser, observation, self.spread)
             watch = Watch(twist, labels, self.limit, task.on_evaluation, evaluations=step)
             guided = watch(x, level)
             log_w = log_w + twist.log_psi.reshape(log_w.shape) - log_psi
             log_psi = twist.log_psi.reshape(log_w.shape)
             chosen, log_w = self._resampled(task, log_w, step)
-            flat = (torch.arange(len(task))[:, None] * p + chosen).flatten()
+            first = torch.arange(len(task), device=x.device)[:, None] * p
+            flat = (first + chosen).flatten()
             x, guided, plain = x[flat], guided[flat], twist.mean[flat]
             log_psi = log_psi.gather(1, chosen)
             x, change = self._move(task, x, plain, guided, (now, following), step)
             log_w = log_w + change.reshape(log_w.shape)
         final = observation.residual(observation.predict(x))
-        exact = -0.5 * observation.cov_y.whiten(final).square().sum(-1).reshape(log_w.shape)
-        total = torch.softmax(log_w + exact - log_psi, dim=1).cumsum(1)
+        exact = -0.5 * observation.errors.whiten(final).square().sum(-1).reshape(log_w.shape)
+        log_w = log_w + exact - log_psi
+        _require_weights(task, log_w)
+        total = torch.softmax(log_w, dim=1).cumsum(1)
         chosen = torch.searchsorted(total, self._uniform(task, self.steps)).clamp(max=p - 1)
-        picked = x.reshape(len(task), p, *x.shape[1:])[torch.arange(len(task)), chosen[:, 0]]
+        picked = x[torch.arange(len(task), device=x.device) * p + chosen[:, 0]]
         return torch.where(task.condition.mask > 0, task.condition.known, picked)
 
     def _noise(self, task: PosteriorTask, draw: int) -> Tensor:
@@ -128,9 +131,10 @@ class TwistedParticles:
         w = torch.softmax(log_w, dim=1)
         p = self.particles
         needed = (1 / w.square().sum(1) < self.ess * p)[:, None]
-        points = (torch.arange(p, dtype=w.dtype) + self._uniform(task, step)) / p
+        places = torch.arange(p, device=w.device)
+        points = (places + self._uniform(task, step)) / p
         chosen = torch.searchsorted(w.cumsum(1), points).clamp(max=p - 1)
-        chosen = torch.where(needed, chosen, torch.arange(p))
+        chosen = torch.where(needed, chosen, places)
         return chosen, torch.where(needed, torch.zeros_like(log_w), log_w)
 
     def _uniform(self, task: PosteriorTask, step: int) -> Tensor:
@@ -138,6 +142,16 @@ class TwistedParticles:
         normal = task.noise.window(range(task.length), purpose=self.particles)(step)
         uniform: Tensor = torch.special.ndtr(normal.flatten(1)[:, :1])
         return uniform.clamp(max=1 - 1e-7)
+
+
+def _require_weights(task: PosteriorTask, log_w: Tensor) -> None:
+    bad = (~torch.isfinite(torch.logsumexp(log_w, dim=1))).nonzero()[:, 0].tolist()
+    if bad:
+        raise NumericalError(
+            f"{task.labels[bad[0]]}: none of the particles' weights is a number after the last "
+            f"step ({len(bad)} of {len(log_w)} rows); check the operator near the observations, "
+            "and their error variances, or try more particles"
+        )
 
 
 class _Twist:
@@ -152,12 +166,12 @@ class _Twist:
     def __call__(self, x_t: Tensor, sigma: Tensor) -> Tensor:
         if self._observation.empty:
             self.mean = self._denoiser(x_t, sigma)
-            self.log_psi = torch.zeros(len(x_t), dtype=x_t.dtype)
+            self.log_psi = x_t.new_zeros(len(x_t))
             return self.mean
         prior = self._denoiser.linearise(x_t, sigma)
         operator = self._observation.linearise(prior.mean)
         residual = self._observation.residual(operator.value)
-        errors = self._observation.cov_y.variance(residual)
+        errors = self._observation.errors.variance(residual)
         variance = errors + self._spread * by_row(remaining_variance(sigma), residual)
         self.mean = prior.mean
         self.log_psi = -0.5 * (residual.square() / variance).sum(-1)

@@ -82,7 +82,8 @@ class EnsembleSmoother:
         denoiser = TrajectoryDenoiser(
             task.denoiser, plan, task.condition, task.blankets_at_once, task.cost
         )
-        mean = Watch(denoiser, task.labels, self.limit, task.on_evaluation)
+        each_step = self.sampler.evaluations(1)
+        mean = Watch(denoiser, task.labels, self.limit, task.on_evaluation, each_step=each_step)
         fixed: NoiseSource = lambda draw: _only_first(noise, draw)
         x = self.sampler.sample(mean, fixed, self.schedule.steps(self.steps))
         return torch.where(task.condition.mask > 0, task.condition.known, x)
@@ -92,8 +93,8 @@ class EnsembleSmoother:
         shifted = torch.zeros_like(residual)
         errors = unit_errors(task, shifted, purpose=9_100 + number)
         inflation = float(self.assimilations)
-        departure = task.observation.cov_y.whiten(residual) / inflation**0.5 + errors
-        white = task.observation.cov_y.whiten(observed) / inflation**0.5
+        departure = task.observation.errors.whiten(residual) / inflation**0.5 + errors
+        white = task.observation.errors.whiten(observed) / inflation**0.5
         if task.observation.used is not None:
             white = white * task.observation.used
         out = noise.clone()

@@ -47,7 +47,8 @@ class PosteriorTask:
         labels: What to call a row in messages.
         blankets_at_once: Most blankets in one call of the network: the memory budget.
         background: Gaussian prior, for variational methods.
-        dynamics: First states (B, n, *S) to trajectories (B, L, *S), for strong constraints.
+        dynamics: First states (B, n, *S) to trajectories (B, L, *S), for strong constraints; None:
+            those that the denoiser has learned.
         on_evaluation: Called after every guided evaluation.
     """
 

@@ -29,6 +29,7 @@ from appa_core.errors import InputError
 from appa_core.guidance.observation import Observation
 from appa_core.guidance.solvers import conjugate_gradient
 from appa_core.posterior.background import Background
+from appa_core.posterior.dynamics import ExpectedStates
 from appa_core.posterior.perturbations import unit_controls, unit_errors
 from appa_core.posterior.task import PosteriorTask
 from appa_core.posterior.watch import Watch
@@ -103,11 +104,7 @@ class Variational:
             background = background.at_each_time()
         if self.kind != "strong-4dvar":
             return background.trajectory, background.control_shape
-        dynamics = task.dynamics
-        if dynamics is None:
-            raise InputError(
-                "strong-constraint 4D-Var needs dynamics from first states; give some"
-            )
+        dynamics = task.dynamics or ExpectedStates.of(task, self.initial_states)
         initial: Background = background.initial(self.initial_states)
         return lambda w: dynamics(initial.trajectory(w)), initial.control_shape
 
@@ -129,7 +126,7 @@ class Variational:
         )
         if observed.empty:
             return prior_control
-        cov = observation.cov_y
+        cov = observed.errors
         at = observed.linearise(w)
         shape = w.shape
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from appa_core.diffusion.denoiser import Condition
+from appa_core.errors import InputError
 from appa_core.guidance.observation import Observation
 from appa_core.posterior.task import PosteriorTask
 
@@ -84,14 +85,14 @@ def window_task(
     k = task.blanket_states
     states = range(window.first, window.first + k)
     here = slice(states.start, states.stop)
-    mask = task.condition.mask[:, here].clone()
+    told = task.condition.states(here)
+    mask = told.mask.clone()
     mask[:, list(window.given)] = 1
-    known = torch.where(
-        task.condition.mask[:, here] > 0, task.condition.known[:, here], x[:, here]
-    )
+    known = torch.where(told.mask > 0, told.known, x[:, here]) * mask
+    doubt = None if told.doubt is None else told.doubt * told.mask  # draws are given as they are
     return replace(
         task,
-        condition=Condition(known * mask, mask, task.condition.context[:, here]),
+        condition=Condition(known, mask, told.context, doubt),
         observation=observation_of(task.observation, window, x, drawn, k),
         noise=task.noise.window(states, purpose),
     )
@@ -104,28 +105,45 @@ def observation_of(
 
     Operators with a method `window(first, stop)` say themselves which observations depend on no
     other state. For any other operator that is found by probing its derivative, and it is applied
-    to whole trajectories with the window put in.
+    to whole trajectories with the window put in. Then observations of given states inform the
+    window too, if their errors, which are known there, go together with those of its own.
+
+    Raises:
+        InputError: Errors go together across windows, and the operator is one of a window alone.
     """
     states = range(window.first, window.first + blanket)
     own: Any = getattr(observation.A, "window", None)
     if own is not None:
         operator, inside = own(states.start, states.stop)
         inside = inside.expand(max(len(inside), len(observation.y)), -1)
+        _require_independent(observation, inside)
         return _restricted(observation, operator, inside)
     if observation.empty:
         return observation
     after = drawn.clone()
     after[states.start : states.stop] = True
     free = [states.start + i for i in range(blanket) if i not in window.given]
-    inside = _depends(observation, x, free) & ~_depends(
-        observation, x, (~after).nonzero().flatten().tolist()
-    )
+    waiting = _depends(observation, x, (~after).nonzero().flatten().tolist())
+    inside = _depends(observation, x, free) & ~waiting
+    inside = observation.errors.coupled(inside) & ~waiting
 
     def inserted(part: Tensor) -> Tensor:
         whole = torch.cat([x[:, : states.start], part, x[:, states.stop :]], dim=1)
         return observation.A(whole)
 
     return _restricted(observation, inserted, inside)
+
+
+def _require_independent(observation: Observation, inside: Tensor) -> None:
+    used = inside if observation.used is None else inside & (observation.used > 0)
+    outside = observation.errors.coupled(used) & ~used
+    if outside.any():
+        column = int(outside.nonzero()[0, 1])
+        raise InputError(
+            f"the error of observation {column} goes together with those of another window of the "
+            "trajectory, which chains and sweeps of this operator cannot account for; draw with "
+            "the layout `fold` and no sweeps, or give independent errors"
+        )
 
 
 def _restricted(observation: Observation, operator: Any, inside: Tensor) -> Observation:

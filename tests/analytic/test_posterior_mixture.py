@@ -14,8 +14,9 @@ from appa_core.guidance.mmps import Mmps
 from appa_core.posterior.diffusion import DiffusionPosterior, Fold
 from appa_core.posterior.particles import TwistedParticles
 from appa_core.posterior.task import draw_posterior
-from benchmarks.closed_forms import MixtureProblem
-from benchmarks.posterior import crps, moments, sliced_wasserstein
+from benchmarks import draws
+from benchmarks.draws import crps, moments, sliced_wasserstein
+from benchmarks.mixture import MixtureProblem
 
 PROBLEM = MixtureProblem()
 # the operator's slope is 2 x_0, about 2 in the modes: its square is the spread of A x
@@ -32,7 +33,7 @@ def distance(x):
 
 
 def mass_error(x):
-    return (PROBLEM.component_masses(x) - PROBLEM.posterior_masses).abs().max().item()
+    return draws.mass_error(x, PROBLEM)
 
 
 def test_the_posterior_has_several_modes():

@@ -7,14 +7,16 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+import torch
 
 from appa_core.diffusion.samplers import DpmSolver
 from appa_core.diffusion.schedule import LogLogitSchedule
 from appa_core.guidance.mmps import Mmps
 from appa_core.posterior.diffusion import Chain, DiffusionPosterior, Fold
 from appa_core.posterior.task import draw_posterior
-from benchmarks.closed_forms import ar1, ar1_seen_at_its_end
-from benchmarks.posterior import moments
+from appa_core.posterior.windows import Window, window_task
+from benchmarks.closed_forms import ar1, ar1_seen_at_its_end, ar1_with_a_bias
+from benchmarks.draws import moments
 
 # this seed's last states are far from zero, -1.9 and -1.8, so that there is much to recover
 PROBLEM = replace(ar1_seen_at_its_end(), seed=1)
@@ -79,3 +81,31 @@ def test_sweeps_leave_the_posterior_as_it_is(order):
 def test_every_layout_is_exact_on_a_single_blanket(layout):
     problem = ar1(BLANKET)
     assert moments(draw(layout, problem=problem)[0], problem).mean < 0.04
+
+
+def given_the_rest(problem, x, free):
+    """Mean and sd of some states given all others and the observations."""
+    mean, covariance = problem.posterior
+    precision = torch.linalg.inv(covariance)
+    rest = [i for i in range(len(mean)) if i not in free]
+    pull = precision[free][:, rest] @ (x - mean)[rest]
+    within = torch.linalg.inv(precision[free][:, free])
+    return mean[free] - within @ pull, within.diagonal().sqrt()
+
+
+def test_a_window_knows_of_errors_that_it_shares_with_others():
+    """What the given states leave of their observations tells of a bias that all share."""
+    problem, free = ar1_with_a_bias(), [4, 5, 6, 7]
+    x = problem.exact(1, seed=1)
+    task = problem.task(DRAWS, 6)
+    everything = torch.ones(task.length, dtype=torch.bool)
+    window = window_task(task, Window(3, (0, 5)), x.expand(DRAWS, -1), everything, purpose=1)
+    method = DiffusionPosterior(LogLogitSchedule(), DpmSolver(2), 64, Mmps("cg", 8, 1e-8), Fold(6))
+    part = draw_posterior(window, method)[:, 1:5]
+    mean, sd = given_the_rest(problem, x[0], free)
+    assert ((part.mean(0) - mean) / sd).abs().max() < 0.05
+    torch.testing.assert_close(part.std(0), sd, rtol=0.04, atol=0)
+    alone = problem.task(1).observation.errors.marginal(torch.tensor([[0, 0, 1.0, 1, 0, 0]]))
+    independent = replace(problem, dense_errors=alone.apply(torch.eye(6).double()))
+    wrong, _ = given_the_rest(independent, x[0], free)
+    assert ((wrong - mean) / sd).abs().max() > 0.2

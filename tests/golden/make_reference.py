@@ -1,27 +1,36 @@
-"""Write reference.npz, the part of the oracle file that checks schedules, guidance and samplers.
+"""Write reference.npz and the small network that some of its numbers are of.
 
-The oracle holds numbers that the authors' own modules gave for small random inputs: facts about
-what their code computes, and none of the code. This keeps the arrays that need no weights, as they
-are, so that every machine can check against them. What each array is, is said in
-`test_reference_vectors.py` beside the check that uses it.
+The oracle holds numbers that the authors' own modules gave for small random inputs and weights:
+facts about what their code computes, and none of the code. This keeps all arrays but those of the
+autoencoder, whose weights are larger, as they are, so that every machine can check against them.
+What each array is, is said beside the check that uses it.
 
-    python tests/golden/make_reference.py PATH/TO/oracle.npz
+    python tests/golden/make_reference.py PATH/TO/appa_reference
 """
 
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 
-KEPT = ("schedule_", "guid_", "mmps_", "sda_", "window_", "gauss_", "ddim_", "lms3_")
-TARGET = Path(__file__).with_name("reference.npz")
+HERE = Path(__file__).parent
+TARGET = HERE / "reference.npz"
+#: Random weights under the published names, and the sizes that go with them.
+NETWORK = {
+    "denoiser_backbone.safetensors": HERE / "reference_backbone.safetensors",
+    "config.json": HERE / "reference_config.json",
+}
 
 
-def subset(path):
+def subset(folder):
     """The arrays that are kept, by name."""
-    with np.load(path) as arrays:
-        return {name: arrays[name] for name in arrays if name.startswith(KEPT)}
+    with np.load(folder / "oracle.npz") as arrays:
+        return {name: arrays[name] for name in arrays if not name.startswith("ae_")}
 
 
 if __name__ == "__main__":
-    np.savez(TARGET, **subset(sys.argv[1]))
+    source = Path(sys.argv[1])
+    np.savez(TARGET, **subset(source))
+    for name, target in NETWORK.items():
+        shutil.copyfile(source / name, target)

@@ -15,26 +15,23 @@ from appa_core.nn.published_transformer import (
     hour_encoding,
     year_encoding,
 )
+from tests.golden.make_reference import NETWORK, TARGET
 
 
 @pytest.fixture(scope="module")
-def folder(shared_data):
-    return shared_data / "vectors" / "appa_reference"
-
-
-@pytest.fixture(scope="module")
-def oracle(folder):
-    with np.load(folder / "oracle.npz") as arrays:
+def oracle():
+    with np.load(TARGET) as arrays:
         return {name: torch.from_numpy(arrays[name]) for name in arrays}
 
 
 @pytest.fixture(scope="module")
-def transformer(folder):
-    config = json.loads((folder / "config.json").read_text("utf-8"))
+def transformer():
+    config = json.loads(NETWORK["config.json"].read_text("utf-8"))
     h, w, c = config["latent_shape"]
     shape = DiffusionTransformerShape(latent_shape=(c, h, w), **config["denoiser"])
     model = DiffusionTransformer(shape)
-    model.load_state_dict(load_file(folder / "denoiser_backbone.safetensors"), strict=True)
+    weights = load_file(NETWORK["denoiser_backbone.safetensors"])
+    model.load_state_dict(weights, strict=True)
     return model.eval()
 
 

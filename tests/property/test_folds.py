@@ -1,5 +1,7 @@
 """Blankets side by side make a trajectory, and the folded denoiser has a true transpose."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -151,3 +153,21 @@ def test_rows_are_those_of_the_batch(plan):
     denoiser = folded(plan)
     ours = denoiser.rows(some)(x[some], levels()[some])
     torch.testing.assert_close(ours, denoiser(x, levels())[some])
+
+
+@settings(max_examples=20)
+@given(plans(longest=14), st.integers(1, 7))
+def test_every_blanket_is_told_the_doubts_of_its_states(plan, batch):
+    told = []
+
+    def recorded(x, _sigma, condition):
+        told.append(condition.doubt)
+        return 1 * x
+
+    doubt = normal(ROWS, plan.length, 1, seed=8)
+    whole = folded(plan, batch, recorded)
+    whole = dataclasses.replace(whole, condition=dataclasses.replace(whole.condition, doubt=doubt))
+    whole(normal(ROWS, plan.length, WIDTH, seed=5), levels())
+    k = plan.blanket_states
+    expected = [doubt[row, s : s + k] for row in range(ROWS) for s in plan.starts]
+    assert torch.equal(torch.cat(told), torch.stack(expected))

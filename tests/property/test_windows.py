@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from appa_core.diffusion.denoiser import Condition
 from appa_core.diffusion.noise import KeyedNoise
 from appa_core.diffusion.schedule import LogLinearSchedule
-from appa_core.guidance.covariance import DiagonalCovariance
+from appa_core.errors import InputError
+from appa_core.guidance.covariance import (
+    BlockCovariance,
+    DiagonalCovariance,
+    LowRankCovariance,
+)
 from appa_core.guidance.mmps import Mmps
 from appa_core.guidance.observation import Observation
 from appa_core.posterior.diffusion import DiffusionPosterior, Fold
@@ -109,6 +114,10 @@ def normal(*shape, seed=0):
     return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
+def independent_errors(count):
+    return DiagonalCovariance(torch.ones(count).double())
+
+
 def task_of(operator, count, length, blanket):
     zeros = torch.zeros(ROWS, length, dtype=torch.float64)
     return PosteriorTask(
@@ -118,7 +127,7 @@ def task_of(operator, count, length, blanket):
         observation=Observation(
             y=normal(1, count, seed=5),
             A=operator,
-            cov_y=DiagonalCovariance(torch.ones(count).double()),
+            cov_y=independent_errors(count),
         ),
         noise=KeyedNoise(3, [0, 1], [0, 0], length, (1,), torch.device("cpu"), torch.float64),
         group=torch.zeros(ROWS, dtype=torch.long),
@@ -202,6 +211,35 @@ def test_states_known_from_the_start_and_unused_observations_stay_so():
     assert later.observation.used.tolist() == [[0.0, 0.0, 1.0]] * ROWS
 
 
+def test_errors_that_go_together_across_windows_are_known_where_states_are_given():
+    """The observation of a given state says what the error is that others share with it."""
+    shared = LowRankCovariance(
+        torch.ones(4).double(), torch.tensor([[1.0], [0], [1], [1]]).double()
+    )
+    task = task_of(sums_over([{0}, {1}, {4}, {7}], 8), 4, 8, 4)
+    task = replace(task, observation=replace(task.observation, cov_y=shared))
+    drawn = torch.zeros(8, dtype=torch.bool)
+    first = window_task(task, Window(0, ()), task.condition.known, drawn, 0).observation
+    assert first.used.tolist() == [[1.0, 1.0, 0.0, 0.0]] * ROWS
+    drawn[:4] = True
+    second = window_task(task, Window(2, (0, 1)), task.condition.known, drawn, 0).observation
+    assert second.used.tolist() == [[1.0, 0.0, 1.0, 0.0]] * ROWS
+    alone = replace(task, observation=replace(task.observation, cov_y=independent_errors(4)))
+    third = window_task(alone, Window(2, (0, 1)), task.condition.known, drawn, 0).observation
+    assert third.used.tolist() == [[0.0, 0.0, 1.0, 0.0]] * ROWS
+
+
+def test_doubts_go_with_the_states_that_are_known_from_the_start():
+    task = task_of(sums_over([{1}], 8), 1, 8, 4)
+    mask, doubt = torch.zeros(ROWS, 8).double(), torch.full((ROWS, 8), 0.25).double()
+    mask[:, 3] = 1
+    known = normal(ROWS, 8)
+    task = replace(task, condition=Condition(known * mask, mask, known, doubt))
+    part = window_task(task, Window(1, (0,)), known, torch.ones(8, dtype=torch.bool), 0).condition
+    assert part.mask.tolist() == [[1.0, 0.0, 1.0, 0.0]] * ROWS
+    assert part.doubt.tolist() == [[0.0, 0.0, 0.25, 0.0]] * ROWS
+
+
 class OneEach:
     """Observations of one state each, by an operator that says so itself."""
 
@@ -231,6 +269,28 @@ def test_an_operator_may_say_itself_what_a_window_informs():
     torch.testing.assert_close(residual, expected)
 
 
+def test_an_operator_of_windows_needs_errors_that_do_not_go_together_across_them():
+    task = task_of(OneEach([1, 3, 4, 7]), 4, 8, 4)
+    shared = LowRankCovariance(torch.ones(4).double(), torch.ones(4, 1).double())
+    blocks = BlockCovariance([torch.eye(1).double(), torch.ones(2, 2).double() + torch.eye(2)])
+    blocks = BlockCovariance([*blocks.blocks, torch.eye(1).double()])
+    drawn = torch.zeros(8, dtype=torch.bool)
+
+    def window(errors, first, used=None):
+        seen = replace(task.observation, cov_y=errors, used=used)
+        whole = replace(task, observation=seen)
+        return window_task(whole, Window(first, ()), task.condition.known, drawn, 0).observation
+
+    with pytest.raises(InputError, match=r"observation 2 goes together .* layout `fold`"):
+        window(shared, 0)
+    with pytest.raises(InputError, match="observation 1 goes together"):
+        window(blocks, 4)
+    inside = window(blocks, 2)
+    assert inside.used.tolist() == [[0.0, 1.0, 1.0, 0.0]]
+    without = torch.tensor([[1.0, 1.0, 0.0, 0.0]]).double()
+    assert window(shared, 0, without).used.tolist() == [[1.0, 1.0, 0.0, 0.0]]
+
+
 @pytest.mark.parametrize(
     "operator", [torch.square, torch.abs, torch.relu, lambda x: x * x.flip(1)]
 )
@@ -251,6 +311,9 @@ class NoiseRecorder:
     def sample(self, _mean, noise, _sigmas):
         self.noises.append(noise(0)[..., 0])
         return self.noises[-1]
+
+    def evaluations(self, steps):
+        return steps
 
 
 def noises_of_sweeps(length, blanket, known, count):

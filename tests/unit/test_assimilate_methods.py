@@ -14,6 +14,7 @@ from appa_core.config.methods import method_names
 from appa_core.errors import NumericalError
 from appa_core.observe.networks import NetworkPoints
 from appa_core.posterior.diffusion import without_observations
+from appa_core.posterior.dynamics import ExpectedStates
 from appa_core.posterior.task import draw_posterior
 from appa_core.steps.assimilate import observe_states
 from tests.unit.test_assimilate import (
@@ -159,6 +160,18 @@ def test_a_strong_constraint_finds_a_trajectory_of_its_dynamics(case):
     x = draw_posterior(task, method)
     torch.testing.assert_close(drifting(x[:, :2]), x)
     assert left_of_prior(task, method) < 0.2
+
+
+def test_a_strong_constraint_follows_what_the_denoiser_expects(case):
+    """Where a task says no dynamics: through attention, from blanket to blanket, and back."""
+    task = replace(case.task(observed(case, count=40)), dynamics=None)
+    method = quick("4dvar", outer=2)
+    x = draw_posterior(task, method)
+    torch.testing.assert_close(ExpectedStates.of(task, 2)(x[:, :2]), x, rtol=0, atol=1e-4)
+    assert (x[:, BLANKET] - x[:, BLANKET - 1]).abs().max() > 1e-2
+    assert left_of_prior(task, method) < 0.5
+    pieces = replace(task, blankets_at_once=1)
+    torch.testing.assert_close(draw_posterior(pieces, method), x, rtol=0, atol=5e-3)
 
 
 VARIANTS = [

@@ -128,6 +128,42 @@ def test_rows_have_their_variances(cov):
     close(cov.rows(index).variance(v[index]), cov.variance(v)[index])
 
 
+USED = torch.tensor([[1.0, 0, 1, 1, 0, 0, 1], [1] * 7, [0] * 7, [0, 0, 0, 0, 0, 0, 1]]).double()
+USED = torch.cat([USED, 1 - USED[:1]])
+
+
+@pytest.mark.parametrize("used", [USED, USED[:1]], ids=["by row", "shared"])
+def test_what_is_left_out_is_left_out_with_its_error(cov, used):
+    """The marginal of the used ones is their part of the matrix; the others go alone."""
+    marginal = cov.marginal(used)
+    sigma = matrix_of(marginal.apply)
+    both = used[:, :, None] * used[:, None, :]
+    close(sigma * both, dense(cov) * both)
+    mixed = used[:, :, None] * (1 - used[:, None, :])
+    assert not (sigma * mixed).any()
+    v = normal(ROWS, SIZE) * used
+    close(marginal.whiten(v) * (1 - used), torch.zeros(ROWS, SIZE).double())
+    whiten = matrix_of(marginal.whiten)
+    close(whiten @ sigma @ whiten.mT, torch.eye(SIZE).double())
+
+
+@pytest.mark.parametrize("column", [0, 3, 6])
+def test_errors_that_go_together_are_found(cov, column):
+    """Those that a chain of correlations joins, of each row."""
+    chosen = torch.zeros(ROWS, SIZE, dtype=torch.bool)
+    chosen[:, column] = True
+    joined = (dense(cov).expand(ROWS, -1, -1) != 0).double().matrix_power(SIZE) > 0
+    assert torch.equal(cov.coupled(chosen).expand(ROWS, -1), joined[:, column])
+    assert not cov.coupled(torch.zeros(ROWS, SIZE, dtype=torch.bool)).any()
+
+
+def test_factors_join_by_way_of_others():
+    factors = torch.tensor([[1.0, 0], [1, 1], [0, 1], [0, 0]])
+    cov = LowRankCovariance(torch.ones(4), factors)
+    first = torch.tensor([[True, False, False, False]])
+    assert cov.coupled(first).tolist() == [[True, True, True, False]]
+
+
 def test_rows_with_their_own_covariance_differ():
     """So that the tests of rows above could fail."""
     for name in ("diagonal, by row", "low rank, by row", "blocks, by row"):

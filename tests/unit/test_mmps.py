@@ -8,7 +8,8 @@ import torch
 from appa_core.blankets import FoldPlan
 from appa_core.diffusion.denoiser import Condition
 from appa_core.diffusion.trajectory import NetworkCost, TrajectoryDenoiser
-from appa_core.guidance.covariance import DiagonalCovariance, LowRankCovariance
+from appa_core.errors import StalledError
+from appa_core.guidance.covariance import BlockCovariance, DiagonalCovariance, LowRankCovariance
 from appa_core.guidance.mmps import Mmps, SafeguardCounts
 from appa_core.guidance.observation import Observation
 
@@ -38,6 +39,9 @@ ERRORS = {
     ),
     "correlated": LowRankCovariance(
         torch.full((SIZE,), 0.05, dtype=torch.float64), normal(SIZE, 1, seed=12)
+    ),
+    "in blocks": BlockCovariance(
+        [torch.tensor([[0.2, 0.15], [0.15, 0.3]]).double(), 0.1 * torch.eye(2).double() + 0.05]
     ),
 }
 
@@ -94,12 +98,13 @@ def test_converged_mean_is_that_of_the_posterior(solver, whiten, errors, sigma):
         assert guidance.counts == SafeguardCounts(evaluations=ROWS)
 
 
+@pytest.mark.parametrize("errors", ["by observation", "correlated", "in blocks"])
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_rows_have_different_observations(solver):
+def test_rows_have_different_observations(solver, errors):
     """Every row is as if it had only its own observations, and as if it were alone."""
     used = (normal(ROWS, SIZE, seed=4) > 0).double()
     used[0], used[1] = 0, 1
-    cov_y, sigma = ERRORS["by observation"], 0.8
+    cov_y, sigma = ERRORS[errors], 0.8
     x_t, levels, denoiser, seen = problem(sigma, cov_y, used=used)
     out = converged(solver)(x_t, levels, denoiser, seen)
     for row in range(ROWS):
@@ -237,6 +242,43 @@ def test_rows_whose_jacobian_is_not_a_number_fall_back_alone(solver, reuse):
     assert guidance.counts.fallbacks == 1
     assert torch.isfinite(out[5]).all()
     assert (out[5] - x_t[5] / 2).abs().max() > 1e-3  # still guided
+
+
+def with_slope(x, _, condition):
+    return condition.context * x
+
+
+def without_system():
+    """V = sigma^2 J^T = -Sigma_y and A = I for row 5, so that S = 0; half of it elsewhere."""
+    slope = torch.full((ROWS, STATES), 0.125, dtype=torch.float64)
+    slope[5] = -0.25
+    errors = DiagonalCovariance(torch.tensor(0.25, dtype=torch.float64))
+    seen = Observation(y=normal(ROWS, STATES, seed=2), A=lambda x: 1 * x, cov_y=errors)
+    denoiser = trajectory_denoiser(with_slope, ROWS, slope)
+    return normal(ROWS, STATES), torch.ones(ROWS).double(), denoiser, seen
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_solver_that_makes_no_progress_is_reported(solver):
+    with pytest.raises(StalledError, match=f"{solver} made no progress for rows .5. of") as caught:
+        Mmps(solver, safeguard=False)(*without_system())
+    assert (caught.value.rows, caught.value.solver) == ([5], solver)
+    guidance = Mmps(solver)
+    assert torch.isfinite(guidance(*without_system())).all()
+    assert guidance.counts.fallbacks == 1
+
+
+@pytest.mark.parametrize("safeguard", [True, False])
+@pytest.mark.parametrize("covariance", ["tweedie", "scalar"])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_an_operator_whose_gradient_is_not_a_number_is_reported(solver, covariance, safeguard):
+    """No covariance helps there, and a mean that is not corrected would be the prior's."""
+    x_t, levels, denoiser, seen = problem(1.0, ERRORS["by observation"])
+    known = torch.ones(ROWS, 1).double()
+    known[5] = 0
+    rough = replace(seen, A=lambda x: x @ A.T + 0 * torch.sqrt((known * (x @ A.T)) ** 2))
+    with pytest.raises(StalledError, match=r"rows \[5\] of"):
+        Mmps(solver, covariance=covariance, safeguard=safeguard)(x_t, levels, denoiser, rough)
 
 
 @pytest.mark.parametrize("safeguard", [True, False])

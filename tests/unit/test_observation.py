@@ -91,9 +91,12 @@ def test_products_do_not_compute_the_operator_again():
     at = seen.linearise(normal(ROWS, STATES, WIDTH))
     for seed in range(3):
         at.vjp(normal(ROWS, SIZE, seed=seed))
+    assert seen.cost == NetworkCost(operator_forward=ROWS, operator_vjp=3 * ROWS)
+    for seed in range(3):
         at.jvp(normal(ROWS, STATES, WIDTH, seed=seed))
     assert calls == [ROWS]
-    expected = NetworkCost(operator_forward=ROWS, operator_vjp=3 * ROWS, operator_jvp=3 * ROWS)
+    # the first product with the Jacobian needs one with its transpose
+    expected = NetworkCost(operator_forward=ROWS, operator_vjp=4 * ROWS, operator_jvp=3 * ROWS)
     assert seen.cost == expected
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +10,7 @@ from appa_core.diffusion.denoiser import Condition
 from appa_core.diffusion.noise import PooledNoise
 from appa_core.diffusion.samplers import DdimSampler, DpmSolver, HeunSampler, PredictorCorrector
 from appa_core.diffusion.schedule import LogLogitSchedule
-from appa_core.errors import InputError, NumericalError
+from appa_core.errors import InputError, NumericalError, StalledError
 from appa_core.guidance.covariance import DiagonalCovariance
 from appa_core.guidance.mmps import Mmps
 from appa_core.guidance.observation import Observation
@@ -199,10 +200,23 @@ def test_watch_says_where_a_mean_failed(bad, what):
     with pytest.raises(NumericalError) as caught:
         watch(x, torch.tensor([4.0, 5.0]))
     message = str(caught.value)
-    for part in ("there: the guided mean", what, "evaluation 2", "sigma 5", "1 of 2 rows"):
+    for part in ("there: the guided mean", what, "step 2", "sigma 5", "1 of 2 rows"):
         assert part in message
     for remedy in ("more steps", "safeguard", "tweedie_below", "float32", "error variances"):
         assert remedy in message
+
+
+def stalled(_x, _sigma):
+    raise StalledError([1], "minres")
+
+
+def test_watch_says_where_a_solver_stalled():
+    message = (
+        r"there: the guided mean cannot be found, minres stalls, at step 1 \(evaluation 1, "
+        r"sigma 5, 1 of 2 rows\); try more steps or solver iterations"
+    )
+    with pytest.raises(NumericalError, match=message):
+        Watch(stalled, ["here", "there"])(torch.zeros(2, 3), torch.tensor([4.0, 5.0]))
 
 
 def test_watch_lets_through_what_is_within_its_limit():
@@ -226,15 +240,48 @@ def breaking_at(call, value, row_context):
 
 
 @pytest.mark.parametrize(("value", "what"), FAILURES)
-def test_failures_are_found_at_the_step_where_they_happen(value, what):
+@pytest.mark.parametrize(
+    ("sampler", "step", "level"),
+    [(DpmSolver(2), 5, 4), (PredictorCorrector(2), 2, 1), (HeunSampler(), 3, 2)],
+    ids=repr,
+)
+def test_failures_are_found_at_the_step_where_they_happen(value, what, sampler, step, level):
     seen = []
     whole = task(states=BLANKET, on_evaluation=lambda: seen.append(1))
-    broken = breaking_at(3, value, whole.condition.context[4, 0])
-    sigma = SCHEDULE.steps(6)[2].item()
-    message = f"member 4: the guided mean {what} at evaluation 3 .sigma {sigma:.3g}, .*1 of 6 rows"
+    broken = breaking_at(5, value, whole.condition.context[4, 0])
+    sigma = SCHEDULE.steps(6)[level].item()
+    message = (
+        rf"member 4: the guided mean {what} at step {step} \(evaluation 5, sigma {sigma:.3g}, "
+        ".*1 of 6 rows"
+    )
     with pytest.raises(NumericalError, match=message):
-        draw_posterior(without_observations(replace(whole, denoiser=broken)), diffusion())
-    assert len(seen) == 2
+        draw_posterior(without_observations(replace(whole, denoiser=broken)), diffusion(sampler))
+    assert len(seen) == 4
+
+
+def test_a_solver_that_stalls_is_reported_with_step_member_and_remedy():
+    """The gradient of |x| is not a number where the square root's argument is zero."""
+    whole = task(states=BLANKET)
+    keep = (torch.arange(ROWS) != 4).double()[:, None]
+    rough = lambda x: x[:, :3] + 0 * torch.sqrt((keep * x[:, :3]) ** 2)
+    whole = replace(whole, observation=replace(whole.observation, A=rough))
+    message = r"member 4: .* cg stalls, at step 1 .evaluation 1, sigma 36.*; try more"
+    method = DiffusionPosterior(SCHEDULE, DpmSolver(2), 6, Mmps("cg"), Fold(2))
+    with pytest.raises(NumericalError, match=message):
+        draw_posterior(whole, method)
+
+
+def test_weights_of_particles_that_are_no_numbers_are_reported():
+    """The operator fails at the last of its evaluations alone, where no mean is formed of it."""
+    calls, whole = [], task(states=BLANKET)
+
+    def failing(x):
+        calls.append(1)
+        return x[:, [0, 1, -1]] / (1 if len(calls) <= 4 else float("nan"))
+
+    whole = replace(whole, observation=replace(whole.observation, A=failing))
+    with pytest.raises(NumericalError, match="member 0: none of the particles' weights"):
+        draw_posterior(whole, TwistedParticles(SCHEDULE, 4, 3))
 
 
 @pytest.mark.parametrize(
@@ -268,7 +315,16 @@ GIVEN = task(condition=Condition(*[torch.ones(ROWS, STATES)] * 3), background=ba
         (task(), diffusion(sweeps=1, sweep_known=0), "given 1 to 1 at each side, not 0"),
         (task(), TwistedParticles(SCHEDULE), "one blanket of 4 states, not 8; use guided"),
         (task(), Variational(), "need a background covariance"),
-        (task(background=background()), Variational("strong-4dvar"), "needs dynamics"),
+        (
+            task(background=background()),
+            Variational("strong-4dvar", initial_states=4),
+            "go on from 1 to 3 first states, not 4; change initial_states",
+        ),
+        (
+            task(states=3, background=background(3)),
+            Variational("strong-4dvar"),
+            "3 states is shorter than a blanket of 4",
+        ),
         (GIVEN, Variational(), "not from a mask of known states; observe them instead"),
         (
             task(background=background(4)),
@@ -283,6 +339,19 @@ GIVEN = task(condition=Condition(*[torch.ones(ROWS, STATES)] * 3), background=ba
 def test_what_cannot_be_drawn_is_refused(whole, method, message):
     with pytest.raises(InputError, match=message):
         draw_posterior(whole, method)
+
+
+def test_a_smoother_takes_operators_that_are_no_torch_functions():
+    """Through numpy and integers: what it draws is what the same operator in torch gives."""
+    steps = lambda x: torch.floor(2 * x[:, [0, 1, -1]]) / 2
+    outside = lambda x: torch.from_numpy(np.floor(2 * x.numpy()[:, [0, 1, -1]]) / 2)
+    ours, theirs = (
+        draw_posterior(replace(task(), observation=replace(task().observation, A=a)), smoother())
+        for a in (outside, steps)
+    )
+    assert torch.equal(ours, theirs)
+    prior = draw_posterior(without_observations(task()), smoother())
+    assert (ours - prior).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("sampler", [DdimSampler(), HeunSampler(), DpmSolver(1)], ids=repr)
