@@ -22,21 +22,25 @@ from appa_core.io.cds import CdsSource
 from appa_core.io.cube import Cube
 from appa_core.io.hashing import content_key
 from appa_core.io.opening import Accumulation, Format
+from appa_core.io.readers.reading import AUTO
 from appa_core.io.sources import SourceSpec
 from appa_core.io.store import MANIFEST
 from appa_core.steps.forecast import StateSource
+from appa_core.steps.observations import ObservationSource
 from appa_core.steps.sample import verify_sample
 from appa_core.steps.simulate import STATES
 from tasks.catalog_format import DATATYPES, Catalog, Cds, read_catalog, read_weights
 from tasks.reach import Place
 
 STATES_CATALOG, MODELS_CATALOG = "states.yaml", "models.yaml"
+OBSERVATIONS_CATALOG = "observations.yaml"
 
 _SUFFIXES = {
     **dict.fromkeys((".zarr", ".zarr-v2", ".zarr-v3"), "zarr"),
     **dict.fromkeys((".nc", ".nc3", ".nc4", ".netcdf", ".cdf"), "netcdf"),
     **dict.fromkeys((".grib", ".grib1", ".grib2", ".grb", ".grb1", ".grb2"), "grib"),
 }
+_OF_REPORTS = ("format", "storage.<option>")
 _OF_FILES = ("format", "accumulation", "time_units", "select.<dimension>", "storage.<option>")
 
 
@@ -125,6 +129,36 @@ def state_source(name: str) -> StateSource:
     return StateSource(spec.name, url, spec.fingerprint or content_key({"url": url}))
 
 
+def resolve_observations(
+    name: str, parameters: Mapping[str, str] | None = None, folder: Path | None = None
+) -> ObservationSource:
+    """Where the observations of a source are.
+
+    Args:
+        name: An entry of `observations.yaml`, or a file, pattern, folder or URL.
+        parameters: Of an entry, such as `location`. Of files, if need be: `format`, and
+            `storage.<option>` for fsspec.
+        folder: Where the catalogs are; those of the project if None.
+
+    Raises:
+        InputError: No such entry, file or parameter; the message lists those that exist.
+    """
+    folder = folder or catalog_folder()
+    given = dict(parameters or {})
+    catalog = read_catalog(folder / OBSERVATIONS_CATALOG)
+    if name in catalog.entries:
+        return _observations_of_entry(catalog, name, given, folder)
+    if not (Path(name).exists() or set(name) & set("/*?[")):
+        known = ", ".join(n for n, e in catalog.entries.items() if e.metadata.reports)
+        raise InputError(
+            f"unknown observations {name!r}; catalogs/{OBSERVATIONS_CATALOG} has: {known}; or "
+            "give a file, pattern, folder or URL"
+        )
+    _require_known(f"source {name}", given, _OF_REPORTS)
+    file_format = given.get("format", AUTO)
+    return ObservationSource(name, name, file_format, _pairs(given, "storage."))
+
+
 def model_folder(name: str) -> Path:
     """The folder of registered weights, by name in `catalogs/models.yaml` or as a folder itself.
 
@@ -160,8 +194,22 @@ def locate(
     return str(data.url), dict(data.storage_options or {})
 
 
-def _of_entry(catalog: Catalog, name: str, given: dict[str, str], folder: Path) -> SourceSpec:
-    """What an entry that intake reads stands for."""
+def _observations_of_entry(
+    catalog: Catalog, name: str, given: dict[str, str], folder: Path
+) -> ObservationSource:
+    """Where the observations of an entry are."""
+    entry = catalog.entries[name]
+    if not entry.metadata.reports:
+        raise InputError(f"{name} holds no observations: {entry.metadata.description}")
+    url, options = _located(catalog, name, given, folder)
+    pairs = tuple(sorted(options.items()))
+    return ObservationSource(name, url, entry.metadata.reports, pairs)
+
+
+def _located(
+    catalog: Catalog, name: str, given: dict[str, str], folder: Path
+) -> tuple[str, dict[str, Any]]:
+    """URL of an entry's data and options for fsspec, with all parameters that it needs."""
     entry = catalog.entries[name]
     data = catalog.data[entry.data]
     _require_known(f"source {name}", given, tuple(data.user_parameters))
@@ -170,7 +218,14 @@ def _of_entry(catalog: Catalog, name: str, given: dict[str, str], folder: Path) 
             raise InputError(
                 f"source {name} needs the parameter {parameter}: {entry.metadata.description}"
             )
-    url, options = locate(catalog, name, given, folder)
+    return locate(catalog, name, given, folder)
+
+
+def _of_entry(catalog: Catalog, name: str, given: dict[str, str], folder: Path) -> SourceSpec:
+    """What an entry that intake reads stands for."""
+    entry = catalog.entries[name]
+    data = catalog.data[entry.data]
+    url, options = _located(catalog, name, given, folder)
     about = {"format": DATATYPES[data.datatype], "accumulation": entry.metadata.accumulation}
     spec = _of_files(name, url, about)
     if entry.metadata.packed and not spec.fingerprint:

@@ -83,6 +83,7 @@ class About(Strict):
         variables: ERA5 names.
         packed: Whether a manifest of checksums lies beside it.
         accumulation: What `total_precipitation` sums over.
+        reports: Format of the observations that it holds; empty if it holds none.
     """
 
     description: str
@@ -97,6 +98,7 @@ class About(Strict):
     variables: tuple[str, ...] = ()
     packed: bool = False
     accumulation: Accumulation = "hourly"
+    reports: Literal["", "auto", "madis", "bufr", "isd", "ghcnh", "igra", "csv", "parquet"] = ""
 
 
 class Nature(About):

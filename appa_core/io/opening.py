@@ -7,7 +7,7 @@ import importlib.util
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -28,10 +28,10 @@ Format = Literal["zarr", "netcdf", "grib"]
 Accumulation = Literal["hourly", "step"]
 
 # others, such as "reference", can be made to run code or other commands
-_PROTOCOLS = frozenset(
+PROTOCOLS = frozenset(
     {"file", "local", "memory", "http", "https", "gs", "gcs", "s3", "s3a", "az", "abfs", "abfss"}
 )
-_ON_THIS_MACHINE = frozenset({"file", "local", "memory"})
+ON_THIS_MACHINE = frozenset({"file", "local", "memory"})
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ class SourceSpec:
         if not isinstance(self.urls, tuple) or not self.urls:
             raise InputError(f"source {self.name}: expected a tuple of urls, got {self.urls!r}")
         for url in self.urls:
-            if "::" in url or _protocol(url) not in _PROTOCOLS:
+            if "::" in url or protocol_of(url) not in PROTOCOLS:
                 raise InputError(
                     f"source {self.name}: {url} cannot be read; expected a path, or a URL of "
-                    f"{', '.join(sorted(_PROTOCOLS))}"
+                    f"{', '.join(sorted(PROTOCOLS))}"
                 )
 
 
@@ -108,7 +108,7 @@ def open_parts(spec: SourceSpec, retry: Retry, stack: ExitStack) -> Opened:
     """
     opened = Opened([], [], Counter())
     for url in spec.urls:
-        is_near = _protocol(url) in _ON_THIS_MACHINE
+        is_near = protocol_of(url) in ON_THIS_MACHINE
         patience = retry.once() if is_near else retry
         with _explained(spec, url):
             if spec.format == "zarr":
@@ -125,7 +125,8 @@ def open_parts(spec: SourceSpec, retry: Retry, stack: ExitStack) -> Opened:
     return opened
 
 
-def _protocol(url: str) -> str:
+def protocol_of(url: str) -> str:
+    """Protocol of a URL; `file` of a path."""
     return str(fsspec.core.split_protocol(url)[0] or "file")
 
 
@@ -145,9 +146,10 @@ def _explained(spec: SourceSpec, url: str) -> Iterator[None]:
         raise
 
 
-def _options(spec: SourceSpec, url: str, retry: Retry) -> dict[str, Any]:
-    options = {"skip_instance_cache": True, **dict(spec.storage_options)}
-    if _protocol(url) in {"http", "https"} and "client_kwargs" not in options:
+def request_options(url: str, given: Mapping[str, Any], retry: Retry) -> dict[str, Any]:
+    """Options of fsspec for a URL: those given, and a limit to how long a server may be silent."""
+    options = {"skip_instance_cache": True, **given}
+    if protocol_of(url) in {"http", "https"} and "client_kwargs" not in options:
         aiohttp = importlib.import_module("aiohttp")
         seconds = retry.timeout_seconds
         # of silence: a large file may take longer in all
@@ -160,12 +162,11 @@ def _open_zarr(
     spec: SourceSpec, url: str, retry: Retry, faults: Counter[str], stack: ExitStack
 ) -> tuple[list[xr.Dataset], Guard]:
     inner: Store
-    if _protocol(url) in {"file", "local"}:
+    if protocol_of(url) in {"file", "local"}:
         inner = LocalStore(fsspec.core.url_to_fs(url)[1], read_only=True)
     else:
-        inner = FsspecStore.from_url(
-            url, storage_options=_options(spec, url, retry), read_only=True
-        )
+        options = request_options(url, dict(spec.storage_options), retry)
+        inner = FsspecStore.from_url(url, storage_options=options, read_only=True)
     store = CheckedStore(inner, url, retry, faults)
     stack.callback(store.close_session)
     guard = Guard(retry, faults, store)
@@ -179,12 +180,13 @@ def _local_file(
     spec: SourceSpec, url: str, retry: Retry, faults: Counter[str], stack: ExitStack
 ) -> Path:
     """A file on this machine, a copy if need be."""
-    if _protocol(url) in {"file", "local"}:
+    if protocol_of(url) in {"file", "local"}:
         path = Path(fsspec.core.url_to_fs(url)[1])
         if not path.is_file():
             raise InputError(f"source {spec.name}: there is no file {url}; check the path")
         return path
-    fs, remote = fsspec.core.url_to_fs(url, **_options(spec, url, retry))
+    options = request_options(url, dict(spec.storage_options), retry)
+    fs, remote = fsspec.core.url_to_fs(url, **options)
     target = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "copy"
 
     def copy() -> None:

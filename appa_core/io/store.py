@@ -280,11 +280,11 @@ class ArtifactStore:
                 continue
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file that is seen either whole or not at all."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file that is seen either whole or not at all; text as UTF-8."""
     scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    with scratch.open("w", encoding="utf-8") as handle:
-        handle.write(text)
+    with scratch.open("wb") as handle:
+        handle.write(content.encode() if isinstance(content, str) else content)
         handle.flush()
         os.fsync(handle.fileno())
     scratch.replace(path)

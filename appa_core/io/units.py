@@ -88,6 +88,20 @@ _TO_SI: dict[str, dict[tuple[str, ...], tuple[float, float]]] = {
             0.0,
         ),
         ("cm",): (1e-2, 0.0),
+        ("gpm", "geopotential meter"): (1.0, 0.0),
+        ("km",): (1000.0, 0.0),
+    },
+    "kg m-2": {
+        ("kg m-2", "kg/m2", "mm", "millimeter", "millimeters"): (1.0, 0.0),
+        ("g cm-2", "g/cm2", "cm"): (10.0, 0.0),
+    },
+    "1": {
+        ("1", "dimensionless", "fraction"): (1.0, 0.0),
+        ("%", "percent", "per cent"): (1e-2, 0.0),
+    },
+    "degree": {
+        ("degree", "degrees", "deg", "degree true", "°"): (1.0, 0.0),
+        ("rad", "radian", "radians"): (180.0 / np.pi, 0.0),
     },
 }
 
@@ -136,17 +150,31 @@ def conversion(variable: str, name: str, units: str | None) -> Conversion:
     Raises:
         DataError: The unit is unknown, or one of something else.
     """
-    expected = VARIABLES[variable][0]
     if not units:
         return Conversion(STANDARD_GRAVITY if name.lower() in _HEIGHTS else 1.0)
+    return unit_conversion(variable, name, units, VARIABLES[variable][0])
+
+
+def unit_conversion(what: str, name: str, units: str, expected: str) -> Conversion:
+    """How to convert values to an SI unit.
+
+    Args:
+        what: What is measured.
+        name: What the data set calls it.
+        units: Of the values.
+        expected: The SI unit, such as "m s-1".
+
+    Raises:
+        DataError: The unit is unknown, or one of something else.
+    """
     spelled = _normalised(units)
     for spellings, (factor, offset) in _TO_SI[expected].items():
         if spelled in spellings:
             return Conversion(factor, offset)
     known = ", ".join(spellings[0] for spellings in _TO_SI[expected])
     raise DataError(
-        f"{name} has units {units!r}; expected one of {known}, for {variable} in {expected}; "
-        "correct the attribute or convert the data"
+        f"{name} has units {units!r}; expected one of {known}, for {what} in {expected}; "
+        "correct the units or convert the data"
     )
 
 

@@ -53,6 +53,8 @@ _NEEDS = {
     "weighted": ("level", "weighting_width"),
 }
 _SHOWN = 3
+#: No place on Earth has more; a level beyond it is one in Pa.
+HIGHEST_PRESSURE_HPA = 1200.0
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,16 @@ class ObservationTable:
     frame: pd.DataFrame
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, source: str = "the table") -> ObservationTable:
+    def of(
+        cls, frame: pd.DataFrame, source: str = "the table", *, is_si: bool = False
+    ) -> ObservationTable:
         """A checked table.
 
         Args:
             frame: At least the columns `REQUIRED`; those it does not know are dropped.
             source: Named in errors.
+            is_si: Whether values are known to be in SI units, so that implausible ones are left to
+                quality control, however many there are.
 
         Raises:
             InputError: A column is missing; a time, a place or a number is none; a quantity is
@@ -98,8 +104,10 @@ class ObservationTable:
             text = table[name].astype(object)
             table[name] = text.where(text.notna(), "").astype(str).astype(object)
         checked = cls(table)
-        checked._require_sense(source)
-        table["longitude"] %= 360.0
+        checked._require_sense(source, is_si=is_si)
+        longitude = table["longitude"] % 360.0
+        # just west of Greenwich it rounds to a whole turn
+        table["longitude"] = longitude.where(longitude < 360.0, 0.0)
         return checked
 
     @classmethod
@@ -147,11 +155,26 @@ class ObservationTable:
         rejected[np.asarray(choice, bool) & self.is_used] = reason
         return ObservationTable(self.frame.assign(rejected=rejected))
 
-    def counts(self) -> pd.DataFrame:
-        """Rows by platform and quantity: how many, how many used, how many rejected and why."""
+    def require_used(self) -> ObservationTable:
+        """The rows that have not been rejected.
+
+        Raises:
+            InputError: There is none; the message says why.
+        """
+        used = self.used
+        if len(used) == 0:
+            why = self.counts("platform").to_string() if len(self) else "the table has no rows"
+            raise InputError(f"no observation is left after control; their reasons:\n{why}")
+        return used
+
+    def counts(self, *by: str) -> pd.DataFrame:
+        """How many rows there are, how many are used, how many rejected and why.
+
+        Args:
+            by: Columns to count by; platform and quantity if none is given.
+        """
         reason = self.frame["rejected"].replace("", "used")
-        keys = [self.frame["platform"], self.frame["quantity"]]
-        table = pd.crosstab(keys, reason)
+        table = pd.crosstab([self.frame[name] for name in by or ("platform", "quantity")], reason)
         table.insert(0, "rows", table.sum(axis=1))
         if "used" not in table:
             table["used"] = 0
@@ -160,7 +183,7 @@ class ObservationTable:
         table.columns.name = None
         return table
 
-    def _require_sense(self, source: str) -> None:
+    def _require_sense(self, source: str, *, is_si: bool) -> None:
         frame = self.frame
         for name, low, high in (("latitude", -90, 90), ("longitude", -360, 360)):
             column = frame[name]
@@ -170,18 +193,30 @@ class ObservationTable:
                 f"{source}: expected {name} of {low} to {high} degrees",
                 name,
             )
-        for name in sorted(set(frame["quantity"]) - set(QUANTITIES)):
-            quantity(name)
+        if unknown := sorted(set(frame["quantity"]) - set(QUANTITIES)):
+            raise InputError(
+                f"{source}: unknown quantity {unknown[0]!r}; there are: "
+                f"{', '.join(sorted(QUANTITIES))}"
+            )
         _require(frame["value"].isna(), frame, f"{source}: expected a value", "value")
         _require(
             frame["error_std"] <= 0, frame, f"{source}: expected a positive error", "error_std"
         )
-        _require(frame["level"] <= 0, frame, f"{source}: expected a level in hPa", "level")
+        for name in ("level", "top_level"):
+            column = frame[name]
+            _require(
+                (column <= 0) | (column > HIGHEST_PRESSURE_HPA),
+                frame,
+                f"{source}: expected a {name} in hPa",
+                name,
+            )
         for key, rows in frame.groupby("quantity"):
-            self._require_quantity(str(key), rows, source)
+            self._require_columns(str(key), rows, source)
+            if not is_si:
+                self._require_plausible(str(key), rows[rows["rejected"] == ""], source)
 
     @staticmethod
-    def _require_quantity(name: str, rows: pd.DataFrame, source: str) -> None:
+    def _require_columns(name: str, rows: pd.DataFrame, source: str) -> None:
         known = quantity(name)
         for column in _NEEDS.get(known.place, ()):
             _require(
@@ -190,6 +225,10 @@ class ObservationTable:
                 f"{source}: {name} needs {column} in every row",
                 column,
             )
+
+    @staticmethod
+    def _require_plausible(name: str, rows: pd.DataFrame, source: str) -> None:
+        known = quantity(name)
         is_odd = (rows["value"] < known.low) | (rows["value"] > known.high)
         if is_odd.mean() > 0.5:
             low, high = rows["value"].min(), rows["value"].max()

@@ -43,6 +43,11 @@ def vapour_pressure(specific_humidity: Tensor, pressure: Tensor) -> Tensor:
     return q * pressure / (EPSILON + (1 - EPSILON) * q)
 
 
+def specific_humidity(vapour_pressure: Tensor, pressure: Tensor) -> Tensor:
+    """In kg/kg, from a vapour pressure and a pressure in Pa; the inverse of `vapour_pressure`."""
+    return EPSILON * vapour_pressure / (pressure - (1 - EPSILON) * vapour_pressure)
+
+
 def relative_humidity(temperature: Tensor, specific_humidity: Tensor, pressure: Tensor) -> Tensor:
     """As a share of saturation over water."""
     return vapour_pressure(specific_humidity, pressure) / saturation_vapour_pressure(temperature)

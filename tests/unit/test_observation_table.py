@@ -55,6 +55,7 @@ def test_times_with_a_zone_become_utc():
         ),
         ({"error_std": 0.0}, "expected a positive error; found 0.0"),
         ({"level": -5.0}, "expected a level in hPa"),
+        ({"level": 50_000.0}, "expected a level in hPa; found 50000.0"),
         ({"level": np.nan}, "temperature needs level in every row"),
         ({"quantity": "surface_pressure", "value": 9e4}, "surface_pressure needs elevation_m"),
         ({"quantity": "layer_thickness"}, "layer_thickness needs top_level"),
@@ -79,6 +80,17 @@ def test_single_outliers_are_left_to_quality_control():
     assert len(table(*rows)) == 4
 
 
+def test_values_of_known_units_are_left_to_quality_control():
+    rows = ObservationTable.of(pd.DataFrame([ROW | {"value": 999.0}]), is_si=True)
+    assert len(rows) == 1
+    # and so are those that it has dealt with
+    assert len(table({"value": 999.0, "rejected": "range"}, {"value": 250.0})) == 2
+
+
+def test_a_place_just_west_of_greenwich_has_no_whole_turn():
+    assert table({"longitude": -1e-20}).frame["longitude"].tolist() == [0.0]
+
+
 def test_the_first_reason_stays():
     rejected = table({}, {}, {}).reject(np.array([1, 1, 0], bool), "duplicate")
     rejected = rejected.reject(np.array([0, 1, 1], bool), "range")
@@ -93,6 +105,7 @@ def test_counts_by_platform_quantity_and_reason():
     assert counts.loc[("radiosonde", "temperature")].tolist() == [2, 1, 1]
     assert counts.loc[("metar", "2m_temperature")].tolist() == [3, 1, 2]
     assert counts.columns.tolist() == ["rows", "used", "range"]
+    assert rows.counts("platform").loc["metar"].tolist() == [3, 3]
 
 
 def test_periods_and_nothing_at_all():

@@ -1,0 +1,1 @@
+"""Readers of observations, a module for each format, and what they share."""

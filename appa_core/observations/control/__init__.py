@@ -1,0 +1,1 @@
+"""Quality control of observations: checks, and the order that they are made in."""
