@@ -63,10 +63,10 @@ def ingest_states(
 ) -> str:
     """Bring the states of [start, end) into their cube; returns its URL."""
     cube = job.cube()
-    with StoreLock(cube.url):
+    with StoreLock(cube.url) as lock:
         units = ingest.plan_ingest(job, start, end, verify=verify)
         cube.prepare([unit.block for unit in units])
-        run_units(ingest.ingest_unit, units, cluster, "ingesting")
+        run_units(ingest.ingest_unit, units, cluster, "ingesting", lock.check)
     return cube.url
 
 
@@ -104,10 +104,10 @@ def encode_states(
 ) -> str:
     """Encode the states of [start, end); returns the URL of the cube of latents."""
     cube = job.cube()
-    with StoreLock(cube.url):
+    with StoreLock(cube.url) as lock:
         units = encode.plan_encode(job, start, end, verify=verify)
         cube.prepare([unit.block for unit in units])
-        run_units(encode.encode_unit, units, cluster, "encoding")
+        run_units(encode.encode_unit, units, cluster, "encoding", lock.check)
     return cube.url
 
 
