@@ -85,12 +85,12 @@ class Opened:
 
     Args:
         parts: Datasets of all urls.
-        files: NetCDF or GRIB files on this machine.
+        files: NetCDF or GRIB files on this machine, by url.
         faults: Counts failures by kind, those that were overcome too.
     """
 
     parts: list[Part]
-    files: list[Path]
+    files: dict[str, Path]
     faults: Counter[str]
 
 
@@ -115,7 +115,7 @@ def open_parts(spec: SourceSpec, retry: Retry, stack: ExitStack) -> Opened:
                 datasets, guard = _open_zarr(spec, url, patience, opened.faults, stack)
             else:
                 path = _local_file(spec, url, patience, opened.faults, stack)
-                opened.files.append(path)
+                opened.files[url] = path
                 guard = Guard(retry.once(), opened.faults)
                 datasets = _open_file(spec, path, url, guard)
         for dataset in datasets:
