@@ -49,7 +49,7 @@ def fetch(
     """Download what a source makes on demand into the store's cache; what is there is kept."""
     schema = preset.state.build()
     times = pd.date_range(start, end, freq=f"{schema.step_hours}h", inclusive="left")
-    return source.fetch(schema, times, f"{ArtifactStore(store).url}/cds")
+    return source.fetch(schema, times, source.cache or f"{ArtifactStore(store).url}/cds")
 
 
 @task(cache_policy=NO_CACHE)
