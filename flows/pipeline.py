@@ -11,6 +11,7 @@ import argparse
 from flows.cli import (
     add_cluster_options,
     add_launch_options,
+    local_folder,
     new_parser,
     prepare_environment,
     run_command,
@@ -23,10 +24,20 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--preset", default="tiny", help="preset, by name or YAML file (default: %(default)s)")
     add("--source", default="sample", help="catalog entry, path or URL (default: %(default)s)")
     add("--seed", type=int, default=0, help="seed of everything (default: %(default)s)")
-    add("--register", metavar="DIR", help="write the model here (default: models/<preset>)")
+    add(
+        "--register",
+        type=local_folder,
+        metavar="DIR",
+        help="write the model here (default: models/<preset>)",
+    )
     add("--members", type=int, default=2, help="size of the ensemble (default: %(default)s)")
     add("--lead-hours", type=int, default=48, help="how far to forecast (default: %(default)s)")
-    add("--output", metavar="DIR", help="folder (default: ./results/forecast-<start>-<key>)")
+    add(
+        "--output",
+        type=local_folder,
+        metavar="DIR",
+        help="folder (default: ./results/forecast-<start>-<key>)",
+    )
     add_launch_options(parser)
     add_cluster_options(parser)
     return parser.parse_args(argv)

@@ -22,6 +22,7 @@ from appa_core.io.cds import CdsSource, Split
 from appa_core.io.cube import Cube
 from appa_core.io.hashing import content_key
 from appa_core.io.opening import Accumulation, Format
+from appa_core.io.places import folder_here, is_url
 from appa_core.io.sources import SourceSpec
 from appa_core.io.store import MANIFEST
 from appa_core.steps.forecast import StateSource
@@ -129,12 +130,26 @@ def state_source(name: str) -> StateSource:
     return StateSource(spec.name, url, spec.fingerprint or content_key({"url": url}))
 
 
-def model_folder(name: str) -> Path:
-    """The folder of registered weights, by name in `catalogs/models.yaml` or as a folder itself.
+def model_place(name: str) -> str:
+    """Path or URL of registered weights, by name in `catalogs/models.yaml` or as it is.
 
     Raises:
         InputError: No such model; the message lists those that exist.
     """
+    return name if is_url(name) else str(model_folder(name))
+
+
+def model_folder(name: str) -> Path:
+    """The folder of registered weights on this machine; of those at a URL, a copy.
+
+    Args:
+        name: An entry of `catalogs/models.yaml`, or a folder by its path or URL.
+
+    Raises:
+        InputError: No such model; the message lists those that exist.
+    """
+    if is_url(name):
+        return folder_here(name)
     if (Path(name) / MANIFEST).is_file():
         return Path(name).absolute()
     path = catalog_folder() / MODELS_CATALOG

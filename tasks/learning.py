@@ -13,6 +13,7 @@ from appa_core.config.presets import Preset
 from appa_core.io.cds import CdsSource
 from appa_core.io.cube import Cube
 from appa_core.io.lock import StoreLock
+from appa_core.io.places import write_text
 from appa_core.io.sources import SourceSpec
 from appa_core.io.store import Artifact, ArtifactStore
 from appa_core.steps import (
@@ -113,13 +114,18 @@ def encode_states(
 
 @task(cache_policy=NO_CACHE)
 def measure_reconstruction(
-    job: encode.EncodeJob, start: pd.Timestamp, end: pd.Timestamp, cluster: ClusterSettings
-) -> pd.DataFrame:
-    """Decode the latents of [start, end) and compare with their states."""
+    job: encode.EncodeJob,
+    start: pd.Timestamp,
+    end: pd.Timestamp,
+    cluster: ClusterSettings,
+    report: str,
+) -> str:
+    """Decode the latents of [start, end), compare with their states, and write a table of it."""
     blocks = job.cube().blocks(start, end)
     units = [encode.EncodeUnit(job, block, "compare") for block in blocks]
     errors = run_units(encode.reconstruction_errors, units, cluster, "decoding")
-    return encode.reconstruction_table(job, errors)
+    write_text(report, encode.reconstruction_table(job, errors).to_csv(index=False))
+    return report
 
 
 @task(cache_policy=NO_CACHE)
