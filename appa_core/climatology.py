@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -38,18 +38,24 @@ class SeasonalClimatology:
 
     def at(self, times: np.ndarray) -> np.ndarray:
         """Climatological states, (T, C, H, W) float32 (H and W as in the coefficients)."""
-        hours, terms = self.coefficients.shape[:2]
-        basis = year_harmonics(times, (terms - 1) // 2)
-        slot = np.rint(day_progress(times) * hours).astype(int) % hours
         out = np.empty((len(times), *self.coefficients.shape[2:]), np.float32)
-        term = np.empty(out.shape[1:], np.float32)
-        for i, (weights, hour) in enumerate(zip(basis.astype(np.float32), slot, strict=True)):
-            np.multiply(self.coefficients[hour, 0], weights[0], out=out[i])
+        for i, state in enumerate(self.each(times)):
+            out[i] = state
+        return out
+
+    def each(self, times: np.ndarray) -> Iterator[np.ndarray]:
+        """Climatological states (C, H, W) float32 one by one, in one array that is used again."""
+        hours, terms = self.coefficients.shape[:2]
+        basis = year_harmonics(times, (terms - 1) // 2).astype(np.float32)
+        slots = np.rint(day_progress(times) * hours).astype(int) % hours
+        state, term = (np.empty(self.coefficients.shape[2:], np.float32) for _ in range(2))
+        for weights, hour in zip(basis, slots, strict=True):
             # no matrix product: its threads keep the cores busy for a while after they are done,
             # which halves the speed of the networks that come next
+            np.copyto(state, self.coefficients[hour, 0])  # the constant's weight is 1
             for k in range(1, terms):
-                out[i] += np.multiply(self.coefficients[hour, k], weights[k], out=term)
-        return out
+                state += np.multiply(self.coefficients[hour, k], weights[k], out=term)
+            yield state
 
 
 class SeasonalFit:
@@ -194,13 +200,29 @@ class Normalisation:
     std: np.ndarray
     missing: np.ndarray | None = None
 
-    def standardise(self, states: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """Physical (..., T, C, H, W) to standardised states; cells without a value become 0."""
-        base = self.base.at(times)
-        # states are large: one new array is enough, where there is nothing to broadcast
-        out = np.subtract(states, base, out=base if base.shape == states.shape else None)
-        out /= self.std[:, None, None].astype(out.dtype)
-        return out if self.missing is None else np.where(self.missing, np.float32(0), out)
+    def standardise(
+        self, states: np.ndarray, times: np.ndarray, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Physical to standardised states; cells without a value become 0.
+
+        Args:
+            states: (..., T, C, H, W).
+            times: (T,) datetime64.
+            out: Where to write, (..., T, C, H, W) float32; may be `states`. A new array if None.
+
+        Returns:
+            `out`.
+        """
+        if out is None:
+            out = np.empty(states.shape, np.float32)
+        std = self.std[:, None, None].astype(out.dtype)
+        # state by state: each stays in the processor's caches until it is done
+        for i, base in enumerate(self.base.each(times)):
+            state = np.subtract(states[..., i, :, :, :], base, out=out[..., i, :, :, :])
+            state /= std
+            if self.missing is not None:
+                np.copyto(state, 0, where=self.missing)
+        return out
 
     def restore(self, states: np.ndarray, times: np.ndarray) -> np.ndarray:
         """Standardised (..., T, C, H, W) to physical states; NaN where there is no value."""

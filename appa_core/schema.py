@@ -257,6 +257,26 @@ class StateSchema:
         self._check_finite(out, dataset)
         return out
 
+    def views(self, states: np.ndarray) -> dict[str, np.ndarray] | None:
+        """Fields of stacked states by variable, in the same memory.
+
+        Args:
+            states: (T, C, H, W).
+
+        Returns:
+            By variable, (T, H, W) or (T, level, H, W) with levels ascending; None if the
+            channels of a variable do not follow each other in that order.
+        """
+        out = {}
+        for variable in self.variables:
+            places = [i for i, c in enumerate(self.channels) if c.variable == variable]
+            low, high = places[0], places[-1] + 1
+            levels = [self.channels[i].level or 0 for i in places]
+            if places != list(range(low, high)) or levels != sorted(levels):
+                return None
+            out[variable] = states[:, low:high] if levels[0] else states[:, low]
+        return out
+
     def unstack(self, values: np.ndarray, channels: Sequence[Channel]) -> dict[str, np.ndarray]:
         """Split the channel axis (third from the end) into variables with a level axis.
 

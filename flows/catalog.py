@@ -1,13 +1,14 @@
 """What states, observations and weights there are, and whether this machine can reach them.
 
-`python -m flows.catalog` lists all; with names, all that is known of those. No flow is run.
+`python -m flows.catalog` lists all; with names, all that is known of those. The network is asked,
+for a few seconds at most. No flow is run.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from flows.cli import run_command
+from flows.cli import local_folder, run_command
 
 
 def _parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -17,10 +18,21 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="say all about these entries (default: a table)")
-    add("--check", action="store_true", help="ask the network whether they can be reached")
-    add("--timeout", type=float, default=5.0, metavar="SECONDS", help="for all answers together")
+    add("--no-check", action="store_true", help="do not ask the network what can be reached")
+    add(
+        "--timeout",
+        type=float,
+        default=3.0,
+        metavar="SECONDS",
+        help="how long to wait for all answers together (default: %(default)s)",
+    )
     add("--json", action="store_true", help="for programs")
-    add("--catalogs", metavar="DIR", help="folder of other catalogs (default: the project's)")
+    add(
+        "--catalogs",
+        type=local_folder,
+        metavar="DIR",
+        help="folder of other catalogs (default: the project's)",
+    )
     add("--traceback", action="store_true", help="show where an error arose")
     return parser.parse_args(argv)
 
@@ -143,7 +155,8 @@ def _lines(row: Listed) -> list[str]:
 
 def _main(arguments: argparse.Namespace) -> None:
     folder = Path(arguments.catalogs) if arguments.catalogs else None
-    rows = list_entries(folder, check=arguments.check, timeout_seconds=arguments.timeout)
+    check = not arguments.no_check
+    rows = list_entries(folder, check=check, timeout_seconds=arguments.timeout)
     known = [row.name for row in rows]
     for name in arguments.names:
         if name not in known:
@@ -155,7 +168,7 @@ def _main(arguments: argparse.Namespace) -> None:
     else:
         print(as_paragraphs(rows) if arguments.names else as_table(rows))
         if not arguments.names:
-            print("\n--check asks the network; a NAME says all about an entry; --help says more")
+            print("\na NAME says all about an entry; --help says more")
 
 
 if _ARGUMENTS is not None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
+import time
 from collections.abc import Callable
 
 from appa_core.errors import EXIT_STATUS, STOPPED_STATUS, AppaError, InputError, StoppedError
@@ -80,7 +82,26 @@ def add_launch_options(parser: argparse.ArgumentParser) -> None:
     add("--loader-workers", type=int, default=0, help="processes that read ahead, for each")
     add("--keep-checkpoints", type=int, default=2, help="of each training (default: %(default)s)")
     add("--stall-seconds", type=float, default=1800.0, help="give up without a step for so long")
-    add("--logs", metavar="DIR", help="TensorBoard files (default: results/training-<preset>)")
+    add(
+        "--logs",
+        type=local_folder,
+        metavar="DIR",
+        help="TensorBoard files (default: results/training-<preset>)",
+    )
+
+
+def local_folder(text: str) -> str:
+    """Type of options that name a folder of this machine; `file://` is taken off.
+
+    Raises:
+        argparse.ArgumentTypeError: It is a URL of another kind.
+    """
+    protocol, _, path = text.rpartition("://")
+    if protocol not in {"", "file", "local"}:
+        raise argparse.ArgumentTypeError(
+            f"expected a folder on this machine, got {text}; write here and copy it there"
+        )
+    return path
 
 
 def named_values(pairs: list[str]) -> dict[str, str]:
@@ -100,6 +121,18 @@ def prepare_environment(*, verbose: bool) -> None:
     for name, value in _ENVIRONMENT.items():
         if not (verbose and name == "PREFECT_LOGGING_LEVEL"):
             os.environ.setdefault(name, value)
+
+
+def start_server() -> float:
+    """Start Prefect's embedded server, unless one is set or runs; returns seconds.
+
+    The first flow would start it; a command that tells its own time starts it before.
+    """
+    began = time.perf_counter()
+    orchestration = importlib.import_module("prefect.client.orchestration")
+    with orchestration.get_client(sync_client=True) as client:
+        client.hello()
+    return time.perf_counter() - began
 
 
 def run_command(

@@ -22,9 +22,13 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--start", required=True, help="first time, UTC")
     add("--end", required=True, help="time before which the states end")
-    add("--model", default="small", help="registered weights (default: %(default)s)")
+    add(
+        "--model",
+        default="small",
+        help="registered weights: name, folder or URL of one (default: %(default)s)",
+    )
     add("--device", default="cpu", help="cpu, cuda, mps (default: %(default)s)")
-    add("--report", metavar="CSV", help="decode again and write errors by channel to this file")
+    add("--report", metavar="CSV", help="decode again, write errors by channel to a path or URL")
     add("--no-verify", action="store_true", help="trust the blocks that are there")
     add_cluster_options(parser)
     return parser.parse_args(argv)
@@ -43,7 +47,7 @@ from appa_core.steps.coder import RegisteredCoder  # noqa: E402
 from appa_core.steps.encode import EncodeJob  # noqa: E402
 from appa_core.steps.ingest import ingested_states  # noqa: E402
 from tasks import learning  # noqa: E402
-from tasks.catalog import model_folder  # noqa: E402
+from tasks.catalog import model_place  # noqa: E402
 from tasks.cluster import ClusterSettings  # noqa: E402
 
 
@@ -65,7 +69,7 @@ def encode(
         end: Time before which the states end.
         cluster: Where blocks are encoded.
         verify: Compare the checksums of blocks that are there.
-        report: CSV file for errors by channel.
+        report: Path or URL of a CSV file for errors by channel.
 
     Returns:
         URL of the cube of latents.
@@ -76,12 +80,12 @@ def encode(
     cluster = cluster or ClusterSettings()
     url = learning.encode_states(job, start, end, cluster, verify=verify)
     if report:
-        learning.measure_reconstruction(job, start, end, cluster).to_csv(report, index=False)
+        learning.measure_reconstruction(job, start, end, cluster, report)
     return url
 
 
 def _main(arguments: argparse.Namespace) -> None:
-    coder = RegisteredCoder.of(model_folder(arguments.model))
+    coder = RegisteredCoder.of(model_place(arguments.model))
     preset = load_preset(arguments.preset)
     states = ingested_states(arguments.store, arguments.source, preset).url
     url = encode(

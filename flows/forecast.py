@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 
-from flows.cli import new_parser, prepare_environment, run_command, store_default
+from flows.cli import local_folder, new_parser, prepare_environment, run_command, store_default
 
 
 def _parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -28,7 +28,12 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--variables", nargs="+", metavar="NAME", help="variables to write (default: all)")
     add("--levels", nargs="+", type=int, metavar="HPA", help="levels to write (default: all)")
     add("--region", metavar="SOUTH,NORTH,WEST,EAST", help="box to write (default: the globe)")
-    add("--output", metavar="DIR", help="folder (default: ./results/forecast-<start>-<key>)")
+    add(
+        "--output",
+        type=local_folder,
+        metavar="DIR",
+        help="folder (default: ./results/forecast-<start>-<key>)",
+    )
     add("--recompute", action="store_true", help="make every step again")
     return parser.parse_args(argv)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from flows.cli import new_parser, run_command
+from flows.cli import local_folder, new_parser, run_command
 
 
 def _parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -20,7 +20,12 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="PATH",
         help="of physical states: what flows.normalize made, or mean and std by channel",
     )
-    add("--register", metavar="DIR", help="write the model here (default: models/<preset>)")
+    add(
+        "--register",
+        type=local_folder,
+        metavar="DIR",
+        help="write the model here (default: models/<preset>)",
+    )
     return parser.parse_args(argv)
 
 

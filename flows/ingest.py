@@ -13,6 +13,7 @@ import argparse
 
 from flows.cli import (
     add_cluster_options,
+    local_folder,
     named_values,
     new_parser,
     prepare_environment,
@@ -29,7 +30,12 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--preset", default="small", help="preset, by name or YAML file (default: %(default)s)")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="a source's parameter")
     add("--no-verify", action="store_true", help="trust the blocks that are there")
-    add("--pack", metavar="DIR", help="also pack the nature run of this period into a folder")
+    add(
+        "--pack",
+        type=local_folder,
+        metavar="DIR",
+        help="also pack the nature run of this period into a folder",
+    )
     add_cluster_options(parser)
     return parser.parse_args(argv)
 

@@ -11,9 +11,11 @@ import argparse
 from flows.cli import (
     add_cluster_options,
     add_launch_options,
+    local_folder,
     new_parser,
     prepare_environment,
     run_command,
+    start_server,
 )
 
 
@@ -23,10 +25,20 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--preset", default="tiny", help="preset, by name or YAML file (default: %(default)s)")
     add("--source", default="sample", help="catalog entry, path or URL (default: %(default)s)")
     add("--seed", type=int, default=0, help="seed of everything (default: %(default)s)")
-    add("--register", metavar="DIR", help="write the model here (default: models/<preset>)")
+    add(
+        "--register",
+        type=local_folder,
+        metavar="DIR",
+        help="write the model here (default: models/<preset>)",
+    )
     add("--members", type=int, default=2, help="size of the ensemble (default: %(default)s)")
     add("--lead-hours", type=int, default=48, help="how far to forecast (default: %(default)s)")
-    add("--output", metavar="DIR", help="folder (default: ./results/forecast-<start>-<key>)")
+    add(
+        "--output",
+        type=local_folder,
+        metavar="DIR",
+        help="folder (default: ./results/forecast-<start>-<key>)",
+    )
     add_launch_options(parser)
     add_cluster_options(parser)
     return parser.parse_args(argv)
@@ -35,10 +47,14 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
 _ARGUMENTS = _parse() if __name__ == "__main__" else None
 prepare_environment(verbose=bool(_ARGUMENTS and _ARGUMENTS.traceback))
 
+import time  # noqa: E402
+
 import pandas as pd  # noqa: E402
 from prefect import flow  # noqa: E402
 
 from appa_core.config.presets import Preset, load_preset  # noqa: E402
+from appa_core.io.census import added, committed  # noqa: E402
+from appa_core.io.store import ArtifactStore  # noqa: E402
 from flows.forecast import ForecastResult, forecast, print_summary  # noqa: E402
 from flows.ingest import ingest  # noqa: E402
 from flows.train import train  # noqa: E402
@@ -107,7 +123,9 @@ def pipeline(  # noqa: PLR0913
 
 
 def _main(arguments: argparse.Namespace) -> None:
-    preset = load_preset(arguments.preset)
+    preset, store = load_preset(arguments.preset), ArtifactStore(arguments.store)
+    before, server = committed(store), start_server()
+    began = time.perf_counter()
     result = pipeline(
         preset,
         arguments.store,
@@ -122,6 +140,10 @@ def _main(arguments: argparse.Namespace) -> None:
         logs=arguments.logs,
     )
     print_summary(result)
+    after = committed(store)
+    made = added(before, after)
+    print(f"steps     {made} made, {len(after) - made} reused")
+    print(f"took      {time.perf_counter() - began:.1f} s, after {server:.1f} s for the server")
 
 
 if _ARGUMENTS is not None:

@@ -13,6 +13,7 @@ from flows.cli import (
     add_cluster_options,
     add_launch_options,
     add_source_options,
+    local_folder,
     new_parser,
     prepare_environment,
     run_command,
@@ -32,7 +33,12 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add_source_options(parser)
     add("--seed", type=int, default=0, help="seed of weights and batches (default: %(default)s)")
-    add("--register", metavar="DIR", help="write the model here (default: models/<preset>)")
+    add(
+        "--register",
+        type=local_folder,
+        metavar="DIR",
+        help="write the model here (default: models/<preset>)",
+    )
     add_launch_options(parser)
     add_cluster_options(parser)
     return parser.parse_args(argv)

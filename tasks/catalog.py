@@ -12,16 +12,17 @@ from dataclasses import dataclass, replace
 from glob import glob
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import yaml
 
 from appa_core.errors import InputError, IntegrityError
 from appa_core.io.archives import is_cube
-from appa_core.io.cds import CdsSource
+from appa_core.io.cds import CdsSource, Split
 from appa_core.io.cube import Cube
 from appa_core.io.hashing import content_key
 from appa_core.io.opening import Accumulation, Format
+from appa_core.io.places import folder_here, is_url
 from appa_core.io.readers.reading import AUTO
 from appa_core.io.sources import SourceSpec
 from appa_core.io.store import MANIFEST
@@ -29,7 +30,14 @@ from appa_core.steps.forecast import StateSource
 from appa_core.steps.observations import ObservationSource
 from appa_core.steps.sample import verify_sample
 from appa_core.steps.simulate import STATES
-from tasks.catalog_format import DATATYPES, Catalog, Cds, read_catalog, read_weights
+from tasks.catalog_format import (
+    DATATYPES,
+    Catalog,
+    Cds,
+    Nature,
+    read_catalog,
+    read_weights,
+)
 from tasks.reach import Place
 
 STATES_CATALOG, MODELS_CATALOG = "states.yaml", "models.yaml"
@@ -68,9 +76,10 @@ def resolve_source(
     Args:
         name: An entry of `states.yaml`; a packed sample's folder; or files: a path, pattern or
             URL that ends in .zarr, .nc, .grib or the like.
-        parameters: Of an entry, such as `location`. Of files, if need be: `format` (zarr, netcdf,
-            grib), `accumulation` (hourly, step), `time_units`, `select.<dimension>`, and
-            `storage.<option>` for fsspec, such as storage.token=anon.
+        parameters: Of an entry, such as `location`; of the Climate Data Store, `cache` (a folder
+            for its files) and `split` (day or month: what one request spans). Of files, if need
+            be: `format` (zarr, netcdf, grib), `accumulation` (hourly, step), `time_units`,
+            `select.<dimension>`, and `storage.<option>` for fsspec, such as storage.token=anon.
         folder: Where the catalogs are; those of the project if None.
 
     Returns:
@@ -85,11 +94,7 @@ def resolve_source(
     given = dict(parameters or {})
     catalog = read_catalog(folder / STATES_CATALOG)
     if name in catalog.metadata.on_demand:
-        _require_known(f"source {name}", given, ())
-        entry = catalog.metadata.on_demand[name]
-        if isinstance(entry, Cds):
-            return CdsSource(name, entry.surface, entry.upper_air, entry.split)
-        return NatureRun(name)
+        return _of_demand(name, catalog.metadata.on_demand[name], given)
     if name in catalog.entries and not (Path(name) / MANIFEST).is_file():
         return _of_entry(catalog, name, given, folder)
     if _format_of(name) or Path(name).exists() or set(name) & set("/*?["):
@@ -159,12 +164,26 @@ def resolve_observations(
     return ObservationSource(name, name, file_format, _pairs(given, "storage."))
 
 
-def model_folder(name: str) -> Path:
-    """The folder of registered weights, by name in `catalogs/models.yaml` or as a folder itself.
+def model_place(name: str) -> str:
+    """Path or URL of registered weights, by name in `catalogs/models.yaml` or as it is.
 
     Raises:
         InputError: No such model; the message lists those that exist.
     """
+    return name if is_url(name) else str(model_folder(name))
+
+
+def model_folder(name: str) -> Path:
+    """The folder of registered weights on this machine; of those at a URL, a copy.
+
+    Args:
+        name: An entry of `catalogs/models.yaml`, or a folder by its path or URL.
+
+    Raises:
+        InputError: No such model; the message lists those that exist.
+    """
+    if is_url(name):
+        return folder_here(name)
     if (Path(name) / MANIFEST).is_file():
         return Path(name).absolute()
     path = catalog_folder() / MODELS_CATALOG
@@ -192,6 +211,19 @@ def locate(
     opened.user_parameters["CATALOG_DIR"] = str(folder.absolute())
     data = opened(**parameters)[catalog.entries[name].data]
     return str(data.url), dict(data.storage_options or {})
+
+
+def _of_demand(name: str, entry: Nature | Cds, given: Mapping[str, str]) -> CdsSource | NatureRun:
+    """What makes the states of an entry."""
+    if not isinstance(entry, Cds):
+        _require_known(f"source {name}", given, ())
+        return NatureRun(name)
+    _require_known(f"source {name}", given, ("cache", "split"))
+    split = given.get("split", entry.split)
+    if split not in get_args(Split):
+        raise InputError(f"source {name}: got split {split!r}, expected day or month")
+    cache = given.get("cache", "")
+    return CdsSource(name, entry.surface, entry.upper_air, cast("Split", split), cache)
 
 
 def _observations_of_entry(

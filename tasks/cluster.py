@@ -9,17 +9,18 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
 import dask.config
-from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+from distributed import CancelledError, Client, Future, KilledWorker, LocalCluster, wait
 from tqdm import tqdm
 
-from appa_core.errors import AppaError, InputError
+from appa_core.errors import AppaError, InputError, ResourceError
 
 _Unit = TypeVar("_Unit")
 _Result = TypeVar("_Result")
@@ -32,6 +33,13 @@ _KEEP_MEMORY = {
 }
 #: Units submitted for each thread of the cluster: the next is at hand when one ends.
 _AHEAD = 2
+#: How often to look whether a cluster has workers left, and how long it may have none.
+_LOOK_SECONDS = 5.0
+_ALONE_SECONDS = 300.0
+_ALONE = (
+    "the Dask cluster has {}; start it, with workers (`dask worker ADDRESS`), and run the command "
+    "again: it goes on with the blocks that are not done"
+)
 
 
 @dataclass(frozen=True)
@@ -150,6 +158,7 @@ def run_units(
     units: Iterable[_Unit],
     settings: ClusterSettings,
     label: str,
+    before_each: Callable[[], None] = lambda: None,
 ) -> list[_Result]:
     """Call a function for every unit, in this process or on a cluster.
 
@@ -158,12 +167,14 @@ def run_units(
         units: What to call it with; their `str` names them in messages.
         settings: Where to run.
         label: Title of the progress bar.
+        before_each: Called before a unit is begun or handed out; what it raises ends the run.
 
     Returns:
         Results in order of the units.
 
     Raises:
         AppaError: What a unit raised; units that are done stay done.
+        ResourceError: The cluster lost all of its workers, or its scheduler.
     """
     wanted = list(units)
     bar = tqdm(total=len(wanted), desc=label, unit="block", disable=not wanted)
@@ -171,42 +182,83 @@ def run_units(
         if not wanted:
             return []
         if settings.address is None and (settings.workers == 0 or len(wanted) == 1):
-            return [_counted(function(unit), bar) for unit in wanted]
+            return [_counted(function, unit, bar, before_each) for unit in wanted]
         with open_client(settings) as client:
-            return _run_on(client, function, wanted, bar)
+            return run_on(client, function, wanted, bar.update, before_each)
 
 
-def _counted(result: _Result, bar: Any) -> _Result:
+def _counted(
+    function: Callable[[_Unit], _Result], unit: _Unit, bar: Any, before: Callable[[], None]
+) -> _Result:
+    before()
+    result = function(unit)
     bar.update()
     return result
 
 
-def _run_on(
-    client: Client, function: Callable[[_Unit], _Result], units: list[_Unit], bar: Any
+def run_on(
+    client: Client,
+    function: Callable[[_Unit], _Result],
+    units: list[_Unit],
+    on_done: Callable[[], object] = lambda: None,
+    before_each: Callable[[], None] = lambda: None,
 ) -> list[_Result]:
-    """Keep a few units for each thread in flight; results are small."""
+    """What `run_units` does, on a cluster that stays open.
+
+    A few units for each thread are in flight at a time: the scheduler never holds more.
+    """
     threads = max(1, sum(client.nthreads().values()))
     waiting = iter(enumerate(units))
     places: dict[Future[_Result], int] = {}
     results: dict[int, _Result] = {}
 
-    def submit(count: int) -> list[Future[_Result]]:
-        new = [(i, client.submit(function, u, pure=False)) for i, u in islice(waiting, count)]
-        places.update({future: i for i, future in new})
-        return [future for _, future in new]
+    def submit(count: int) -> None:
+        for i, unit in islice(waiting, count):
+            before_each()
+            places[client.submit(function, unit, pure=False)] = i
 
-    running = as_completed(submit(_AHEAD * threads), loop=client.loop)
     try:
-        for future in running:
-            place = places.pop(future)
-            results[place] = _result_of(future, units[place])
-            bar.update()
-            for following in submit(1):
-                running.add(following)
+        submit(_AHEAD * threads)
+        while places:
+            for future in _ended(client, places):
+                place = places.pop(future)
+                results[place] = _result_of(future, units[place])
+                on_done()
+                submit(1)
     except BaseException:
         client.cancel(list(places))
         raise
     return [results[i] for i in range(len(units))]
+
+
+def _ended(client: Client, futures: Collection[Future[_Result]]) -> set[Future[_Result]]:
+    """Those that have ended, as soon as one has.
+
+    Raises:
+        ResourceError: There has been no worker for long, or the scheduler has ended.
+    """
+    last_seen = time.monotonic()
+    while True:
+        try:
+            with client.as_current():
+                ended = wait(list(futures), timeout=_LOOK_SECONDS, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            now = time.monotonic()
+            last_seen = now if _has_workers(client) else last_seen
+            if now - last_seen > _ALONE_SECONDS:
+                raise ResourceError(
+                    _ALONE.format(f"had no worker for {now - last_seen:.0f} s")
+                ) from None
+        except CancelledError as error:
+            raise ResourceError(_ALONE.format("lost its scheduler")) from error
+        else:
+            return set(ended.done)
+
+
+def _has_workers(client: Client) -> bool:
+    with suppress(OSError):  # a scheduler that does not answer has none
+        return bool(client.nthreads())
+    return False
 
 
 def _result_of(future: Future[_Result], unit: object) -> _Result:

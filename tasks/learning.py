@@ -13,6 +13,7 @@ from appa_core.config.presets import Preset
 from appa_core.io.cds import CdsSource
 from appa_core.io.cube import Cube
 from appa_core.io.lock import StoreLock
+from appa_core.io.places import write_text
 from appa_core.io.sources import SourceSpec
 from appa_core.io.store import Artifact, ArtifactStore
 from appa_core.steps import (
@@ -49,7 +50,7 @@ def fetch(
     """Download what a source makes on demand into the store's cache; what is there is kept."""
     schema = preset.state.build()
     times = pd.date_range(start, end, freq=f"{schema.step_hours}h", inclusive="left")
-    return source.fetch(schema, times, f"{ArtifactStore(store).url}/cds")
+    return source.fetch(schema, times, source.cache or f"{ArtifactStore(store).url}/cds")
 
 
 @task(cache_policy=NO_CACHE)
@@ -63,10 +64,10 @@ def ingest_states(
 ) -> str:
     """Bring the states of [start, end) into their cube; returns its URL."""
     cube = job.cube()
-    with StoreLock(cube.url):
+    with StoreLock(cube.url) as lock:
         units = ingest.plan_ingest(job, start, end, verify=verify)
         cube.prepare([unit.block for unit in units])
-        run_units(ingest.ingest_unit, units, cluster, "ingesting")
+        run_units(ingest.ingest_unit, units, cluster, "ingesting", lock.check)
     return cube.url
 
 
@@ -104,22 +105,27 @@ def encode_states(
 ) -> str:
     """Encode the states of [start, end); returns the URL of the cube of latents."""
     cube = job.cube()
-    with StoreLock(cube.url):
+    with StoreLock(cube.url) as lock:
         units = encode.plan_encode(job, start, end, verify=verify)
         cube.prepare([unit.block for unit in units])
-        run_units(encode.encode_unit, units, cluster, "encoding")
+        run_units(encode.encode_unit, units, cluster, "encoding", lock.check)
     return cube.url
 
 
 @task(cache_policy=NO_CACHE)
 def measure_reconstruction(
-    job: encode.EncodeJob, start: pd.Timestamp, end: pd.Timestamp, cluster: ClusterSettings
-) -> pd.DataFrame:
-    """Decode the latents of [start, end) and compare with their states."""
+    job: encode.EncodeJob,
+    start: pd.Timestamp,
+    end: pd.Timestamp,
+    cluster: ClusterSettings,
+    report: str,
+) -> str:
+    """Decode the latents of [start, end), compare with their states, and write a table of it."""
     blocks = job.cube().blocks(start, end)
     units = [encode.EncodeUnit(job, block, "compare") for block in blocks]
     errors = run_units(encode.reconstruction_errors, units, cluster, "decoding")
-    return encode.reconstruction_table(job, errors)
+    write_text(report, encode.reconstruction_table(job, errors).to_csv(index=False))
+    return report
 
 
 @task(cache_policy=NO_CACHE)

@@ -109,8 +109,8 @@ def require_reachable(spec: SourceSpec, timeout_seconds: float = 5.0) -> None:
     for place, problem in zip(places, probe(places, timeout_seconds), strict=True):
         if problem:
             raise InputError(
-                f"source {spec.name}: cannot reach {place.url}: {problem}; see python -m "
-                "flows.catalog --check"
+                f"source {spec.name}: cannot reach {place.url}: {problem}; python -m "
+                "flows.catalog says what can be reached"
             )
 
 

@@ -195,7 +195,7 @@ class LowRankCovariance(Covariance):
     def coupled(self, chosen: Tensor) -> Tensor:
         """Factors join observations, also by way of others."""
         has = self.factors != 0
-        found = chosen.expand(*torch.broadcast_shapes(chosen.shape, has.shape[:-1]))
+        found = chosen | torch.zeros_like(has[..., 0])
         while True:
             active = (has & found[..., None]).any(dim=-2, keepdim=True)
             more = found | (has & active).any(dim=-1)

@@ -22,9 +22,10 @@ import pandas as pd
 
 from appa_core.errors import DataError, InputError
 from appa_core.io.datasets import Times
+from appa_core.io.grib import count_messages, has_preliminary_states
 from appa_core.io.hashing import content_key, file_sha256
 from appa_core.io.opening import SourceSpec
-from appa_core.io.retry import Retry, TruncatedError, is_of_reading
+from appa_core.io.retry import Retry, is_of_reading
 from appa_core.io.store import write_atomically
 from appa_core.schema import StateSchema
 
@@ -35,7 +36,9 @@ Split = Literal["day", "month"]
 
 _RAIN = "total_precipitation"
 _RAIN_6H = "total_precipitation_6hr"
-_STALE_SECONDS = 24 * 3600.0
+_DAY_SECONDS = 24 * 3600.0
+#: Final states replace a month's preliminary ones about two months after its end.
+_FINAL_AFTER = pd.Timedelta(days=60)
 _RETRY = Retry(attempts=3)
 
 
@@ -102,12 +105,14 @@ class CdsSource:
         surface: Dataset of surface variables.
         upper_air: Dataset of variables on pressure levels.
         split: What one request spans at most.
+        cache: Folder for the files; a folder of the artifact store if empty.
     """
 
     name: str
     surface: str = "reanalysis-era5-single-levels"
     upper_air: str = "reanalysis-era5-pressure-levels"
     split: Split = "month"
+    cache: str = ""
 
     def requests(self, schema: StateSchema, times: Times) -> list[CdsRequest]:
         """What to ask for to read a schema's states at times (T,): whole days; rain all hours."""
@@ -175,20 +180,34 @@ def fetch(
     """Files of requests, in their order, and their SHA-256; raises as `CdsSource.fetch` does.
 
     A file in the cache is taken if it has the checksum beside it (in the form of `sha256sum`);
-    one that is damaged or was left half-way is fetched again.
+    one that is damaged or was left half-way is fetched again. So is one with preliminary states
+    (ERA5T) once there should be final ones, at most once a day.
     """
     text = os.fspath(cache).removeprefix("file://")
     if "://" in text:
-        raise InputError(f"GRIB cannot be kept at {text}; give a folder on this machine")
+        raise InputError(
+            f"GRIB cannot be kept at {text}; give a folder on this machine: --set cache=DIR, one "
+            "that all Dask workers share"
+        )
     files = []
     for request in requests:
         path = Path(text).absolute() / request.path
         digest = _known_digest(path)
-        if digest is None:
+        if digest is None or _is_outdated(path, request):
             client = client or _default_client()
             digest = _download(request, path, client, retry)
         files.append((path, digest))
     return files
+
+
+def _is_outdated(path: Path, request: CdsRequest) -> bool:
+    """Whether a file has preliminary states of which there should be final ones by now."""
+    fetched = path.stat().st_mtime
+    final = request.days[-1] + pd.offsets.MonthEnd(0) + _FINAL_AFTER
+    # what was fetched long after that cannot be preliminary, and need not be read
+    could_be = fetched < (final + _FINAL_AFTER).timestamp()
+    is_due = time.time() > max(final.timestamp(), fetched + _DAY_SECONDS)
+    return could_be and is_due and has_preliminary_states(path)
 
 
 def obstacle() -> str:
@@ -235,7 +254,7 @@ def _download(request: CdsRequest, path: Path, client: Client, retry: Retry) -> 
     """Fetch a file: it moves into place when it is whole, its checksum follows."""
     path.parent.mkdir(parents=True, exist_ok=True)
     for leftover in path.parent.glob(".*.part"):  # of killed downloads
-        if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
+        if time.time() - leftover.stat().st_mtime > _DAY_SECONDS:
             leftover.unlink(missing_ok=True)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     what = f"{', '.join(request.variables)} of {request.days[0]:%Y-%m-%d} from the CDS"
@@ -268,27 +287,3 @@ def _require_whole(path: Path, request: CdsRequest) -> None:
             f"{request.days[0]:%Y-%m-%d} to {request.days[-1]:%Y-%m-%d}, expected "
             f"{request.fields}; choose days that ERA5 has in full: 1940 to about a week ago"
         )
-
-
-def count_messages(path: Path) -> int:
-    """Number of GRIB messages in a file, by their lengths; nothing is decoded.
-
-    Raises:
-        DataError: It is no GRIB file.
-        TruncatedError: It ends within a message, or has none.
-    """
-    end, start, count = path.stat().st_size, 0, 0
-    with path.open("rb") as handle:
-        while start < end or not count:
-            handle.seek(start)
-            head = handle.read(16)
-            if head[:4] != b"GRIB"[: len(head)]:
-                raise DataError(f"the CDS sent {head[:8]!r} at byte {start}, expected GRIB")
-            span = slice(4, 7) if head[7:8] == b"\x01" else slice(8, 16)
-            size = int.from_bytes(head[span], "big")
-            start += size
-            handle.seek(max(start - 4, 0))
-            if size < 16 or start > end or handle.read(4) != b"7777":
-                raise TruncatedError(f"message {count + 1} is cut off: {end} bytes came")
-            count += 1
-    return count

@@ -29,7 +29,7 @@ import xarray as xr
 
 from appa_core.errors import InputError, IntegrityError
 from appa_core.io.cube_layout import Block, CubeSpec, CubeVariable, utc
-from appa_core.io.cube_reading import find_damage, open_years, read_states
+from appa_core.io.cube_reading import find_damage, open_years, read_into, read_states
 from appa_core.io.datasets import Times
 from appa_core.io.hashing import content_key
 from appa_core.io.ledger import BlockRecord, Folder, Ledger
@@ -265,6 +265,22 @@ class Cube:
             IntegrityError: A shard is missing or damaged; the message names it.
         """
         return read_states(self.spec, self._folder, self._ledger, times)
+
+    def read_into(
+        self, times: Times, arrays: Mapping[str, np.ndarray], *, threads: int | None = None
+    ) -> None:
+        """Committed states at some times, in their order, checked, into arrays.
+
+        Args:
+            times: (T,) UTC; they may repeat.
+            arrays: By variable (T, ...) of the cube's dtype, each state contiguous.
+            threads: How many decode on a local disk; a few if None.
+
+        Raises:
+            InputError: A state is absent.
+            IntegrityError: A shard is missing or damaged; the message names it.
+        """
+        read_into(self.spec, self._folder, self._ledger, times, arrays, threads=threads)
 
     def datasets(self) -> list[xr.Dataset]:
         """Committed states by year, opened lazily with zarr.

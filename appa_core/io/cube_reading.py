@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -36,23 +36,47 @@ _Each: TypeAlias = Callable[
 
 def read_states(spec: CubeSpec, folder: Folder, ledger: Ledger, times: Times) -> xr.Dataset:
     """Committed states at times (T,), in their order; see `Cube.read`."""
-    wanted = pd.DatetimeIndex(times)
-    wanted = (wanted.tz_convert(None) if wanted.tz else wanted).as_unit("ns")
-    places: dict[Block, _Places] = {}
-    years, positions = (x.tolist() for x in spec.locate(wanted))
-    for row, (year, position) in enumerate(zip(years, positions, strict=True)):
-        index, within = divmod(position, spec.block_states)
-        places.setdefault(Block(year, index), []).append((within, row))
+    wanted = _utc(times)
     data = {v.name: np.empty((len(wanted), *spec.shape(v)), spec.dtype) for v in spec.variables}
-    reader = _Reader(spec, folder, ledger, data)
-    with _pool(folder, sum(x.nbytes for x in data.values())) as each:
-        for block, rows in places.items():
-            reader.read(block, rows, each)
+    read_into(spec, folder, ledger, wanted, data)
     return xr.Dataset(
         {v.name: (("time", *v.dims), data[v.name], dict(v.attrs)) for v in spec.variables},
         {"time": wanted}
         | {name: (name, v, spec.axis_attrs(name)) for name, v in spec.coordinates.items()},
     )
+
+
+def read_into(
+    spec: CubeSpec,
+    folder: Folder,
+    ledger: Ledger,
+    times: Times,
+    data: Mapping[str, np.ndarray],
+    *,
+    threads: int | None = None,
+) -> None:
+    """Committed states at times (T,) into arrays; see `Cube.read_into`."""
+    wanted = _utc(times)
+    for v in spec.variables:
+        array, shape = data[v.name], (len(wanted), *spec.shape(v))
+        if (array.shape, array.dtype) != (shape, np.dtype(spec.dtype)):
+            raise ValueError(f"{v.name} has {array.dtype} {array.shape}, not {spec.dtype} {shape}")
+        if not array[:1].flags.c_contiguous:
+            raise ValueError(f"a state of {v.name} is not contiguous in memory")
+    places: dict[Block, _Places] = {}
+    years, positions = (x.tolist() for x in spec.locate(wanted))
+    for row, (year, position) in enumerate(zip(years, positions, strict=True)):
+        index, within = divmod(position, spec.block_states)
+        places.setdefault(Block(year, index), []).append((within, row))
+    reader = _Reader(spec, folder, ledger, data)
+    with _pool(folder, sum(x.nbytes for x in data.values()), threads) as each:
+        for block, rows in places.items():
+            reader.read(block, rows, each)
+
+
+def _utc(times: Times) -> pd.DatetimeIndex:
+    wanted = pd.DatetimeIndex(times)
+    return (wanted.tz_convert(None) if wanted.tz else wanted).as_unit("ns")
 
 
 class _Reader:
@@ -63,7 +87,7 @@ class _Reader:
     """
 
     def __init__(
-        self, spec: CubeSpec, folder: Folder, ledger: Ledger, data: dict[str, np.ndarray]
+        self, spec: CubeSpec, folder: Folder, ledger: Ledger, data: Mapping[str, np.ndarray]
     ) -> None:
         self._spec = spec
         self._folder = folder
@@ -195,12 +219,12 @@ def _repair(folder: Folder, name: str, problem: str) -> str:
 
 
 @contextmanager
-def _pool(folder: Folder, size: int) -> Iterator[_Each]:
+def _pool(folder: Folder, size: int, threads: int | None) -> Iterator[_Each]:
     """What applies a function to tasks: threads, unless what they read is small."""
-    if folder.is_local and size < _SMALL_BYTES:
+    if folder.is_local and (threads == 1 or size < _SMALL_BYTES):
         yield map
         return
-    with ThreadPoolExecutor(THREADS if folder.is_local else _REMOTE_THREADS) as pool:
+    with ThreadPoolExecutor((threads or THREADS) if folder.is_local else _REMOTE_THREADS) as pool:
         yield pool.map
 
 

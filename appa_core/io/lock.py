@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -11,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +20,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from appa_core.errors import InputError
+from appa_core.io.exclusive import exclusive
 from appa_core.io.store import write_atomically
 
 LOCK = "lock.json"
@@ -228,18 +228,8 @@ class StoreLock:
     @contextmanager
     def _guard(self) -> Iterator[None]:
         """One process at a time reads and changes the lock; the kernel frees it after a kill."""
-        with self._mutex:
-            if not self._is_local:
-                yield
-                return
-            Path(self._root).mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._root, os.O_RDONLY)
-            try:
-                with suppress(OSError):  # some network file systems have no flock
-                    fcntl.flock(descriptor, fcntl.LOCK_EX)
-                yield
-            finally:
-                os.close(descriptor)
+        with self._mutex, exclusive(Path(self._root)) if self._is_local else nullcontext():
+            yield
 
 
 def _machine() -> str:

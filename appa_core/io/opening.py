@@ -21,6 +21,7 @@ from zarr.storage import FsspecStore, LocalStore
 
 from appa_core.errors import DataError, InputError
 from appa_core.io.checked_store import CheckedStore, Guard
+from appa_core.io.grib import open_grib
 from appa_core.io.harmonise import Part
 from appa_core.io.retry import Retry, TruncatedError
 
@@ -85,12 +86,12 @@ class Opened:
 
     Args:
         parts: Datasets of all urls.
-        files: NetCDF or GRIB files on this machine.
+        files: NetCDF or GRIB files on this machine, by url.
         faults: Counts failures by kind, those that were overcome too.
     """
 
     parts: list[Part]
-    files: list[Path]
+    files: dict[str, Path]
     faults: Counter[str]
 
 
@@ -106,7 +107,7 @@ def open_parts(spec: SourceSpec, retry: Retry, stack: ExitStack) -> Opened:
         InputError: A url is not there, or a package to read it is not installed.
         DataError: It cannot be read, or its coordinates make no sense.
     """
-    opened = Opened([], [], Counter())
+    opened = Opened([], {}, Counter())
     for url in spec.urls:
         is_near = protocol_of(url) in ON_THIS_MACHINE
         patience = retry.once() if is_near else retry
@@ -115,7 +116,7 @@ def open_parts(spec: SourceSpec, retry: Retry, stack: ExitStack) -> Opened:
                 datasets, guard = _open_zarr(spec, url, patience, opened.faults, stack)
             else:
                 path = _local_file(spec, url, patience, opened.faults, stack)
-                opened.files.append(path)
+                opened.files[url] = path
                 guard = Guard(retry.once(), opened.faults)
                 datasets = _open_file(spec, path, url, guard)
         for dataset in datasets:
@@ -213,7 +214,7 @@ def _open(what: Any, engine: str, **options: Any) -> xr.Dataset:
 
 
 def _open_file(spec: SourceSpec, path: Path, url: str, guard: Guard) -> list[xr.Dataset]:
-    opener = _open_grib if spec.format == "grib" else _open_netcdf
+    opener = open_grib if spec.format == "grib" else _open_netcdf
     return guard.call(url, lambda: opener(path, url))
 
 
@@ -227,28 +228,6 @@ def _open_netcdf(path: Path, url: str) -> list[xr.Dataset]:
     if importlib.util.find_spec("h5netcdf") is None:
         raise ImportError("h5netcdf; install it")
     return [_open(path, "h5netcdf")]
-
-
-def _open_grib(path: Path, url: str) -> list[xr.Dataset]:
-    with path.open("rb") as handle:
-        magic = handle.read(4)
-    if magic != b"GRIB":
-        raise DataError(f"{url} is not a GRIB file: it begins with {magic!r}")
-    try:
-        cfgrib = importlib.import_module("cfgrib")
-        variables = importlib.import_module("cfgrib.xarray_store")
-    except (ImportError, RuntimeError) as error:  # the latter without the library of ecCodes
-        raise ImportError("cfgrib with eccodes; install them") from error
-    # without an index file, which would be a pickle; a damaged message is an error
-    options = {"indexpath": "", "errors": "raise", "time_dims": ("valid_time",)}
-    try:
-        return [_open(path, "cfgrib", backend_kwargs=options)]
-    except cfgrib.DatasetBuildError:
-        # variables that do not share their coordinates: one dataset each
-        datasets: list[xr.Dataset] = variables.open_variable_datasets(
-            str(path), backend_kwargs=options, cache=False, decode_timedelta=False
-        )
-        return datasets
 
 
 def _selected(dataset: xr.Dataset, spec: SourceSpec, url: str) -> xr.Dataset:

@@ -17,6 +17,7 @@ from appa_core.errors import DataError, InputError
 from appa_core.io.axes import final_until
 from appa_core.io.datasets import Times
 from appa_core.io.grids import regrid_fields, regridder_between, same_grid
+from appa_core.io.harmonise import Part
 from appa_core.io.hashing import content_key, file_sha256
 from appa_core.io.holdings import HOUR, Holdings, Need, Share, intersection, union
 from appa_core.io.opening import Opened, SourceSpec, open_parts
@@ -72,6 +73,7 @@ class SourceReader:
         self.spec = spec
         self.faults: Mapping[str, int] = opened.faults
         self._files = opened.files
+        self._identities: dict[str, str] = {}
         self._holdings = Holdings(spec.name, opened.parts)
         self._parts = self._holdings.parts
         for part in self._parts:
@@ -130,23 +132,26 @@ class SourceReader:
         parts = (self._holdings.parts_of(v) for v in self.variables)
         return intersection([union([p.times for p in ps]) for ps in parts])
 
-    @cached_property
-    def fingerprint(self) -> str:
-        """The specification's, else a hash of what it holds.
+    def fingerprint(self, schema: StateSchema, times: pd.DatetimeIndex) -> str:
+        """Identity of what states at times (T,) are read from.
 
-        For files, of their bytes. For zarr, of names, units, levels, grid and first time: later
-        times do not change it, and changed values do not either.
+        The specification's, else a hash of the parts that have any of these times (and of the
+        hours before, that sums need). Of files, it is one of their bytes; of zarr, of names,
+        units, levels, grid and first time: later times do not change it, and changed values do
+        not either. Empty if no part has any of these times (any more).
         """
         if self.spec.fingerprint:
             return self.spec.fingerprint
-        if self._files:
-            return content_key([file_sha256(path) for path in self._files])
-        grid = {"latitudes": self.grid.latitudes, "longitudes": self.grid.longitudes}
-        parts = [
-            {"first": str(p.times[0]), "fields": {k: vars(f) for k, f in sorted(p.fields.items())}}
-            for p in self._parts
-        ]
-        return content_key([grid, parts])
+        hours = max(self._need(variable, schema).hours for variable in schema.variables)
+        first, last = times[0] - (hours - 1) * HOUR, times[-1]
+        used = [p for p in self._parts if ((p.times >= first) & (p.times <= last)).any()]
+        return content_key(sorted({self._identity(part) for part in used})) if used else ""
+
+    def _identity(self, part: Part) -> str:
+        if part.where not in self._identities:
+            path = self._files.get(part.where)
+            self._identities[part.where] = _described(part) if path is None else file_sha256(path)
+        return self._identities[part.where]
 
     def available(self, schema: StateSchema) -> pd.DatetimeIndex:
         """Times (T,) UTC at which all that a schema needs is there, sums over hours included.
@@ -258,6 +263,13 @@ class SourceReader:
             for row, state in zip(rows.tolist(), values, strict=True):
                 wide = state if need.hours == 1 else state.astype(np.float64)
                 yield row, wide if regridder is None else regrid_fields(wide, regridder)
+
+
+def _described(part: Part) -> str:
+    """Hash of a store's names, units, levels, grid and first time."""
+    grid = {"latitudes": part.grid.latitudes, "longitudes": part.grid.longitudes}
+    fields = {name: vars(field) for name, field in sorted(part.fields.items())}
+    return content_key([str(part.times[0]), grid, fields])
 
 
 def _in_order(times: Times) -> pd.DatetimeIndex:

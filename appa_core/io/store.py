@@ -26,6 +26,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from appa_core.errors import InputError, IntegrityError
+from appa_core.io.exclusive import exclusive
 from appa_core.io.hashing import content_key, file_sha256, tree_checksums, tree_digest
 
 _log = logging.getLogger(__name__)
@@ -216,7 +217,11 @@ class ArtifactStore:
     def commit(
         self, recipe: Recipe, folder: Path, summary: Mapping[str, Any], wall_seconds: float
     ) -> Artifact:
-        """Make a staged folder an artifact: its data move into place, then its manifest."""
+        """Make a staged folder an artifact: its data move into place, then its manifest.
+
+        Of commands that make the same artifact at once, the first on a local disk commits it; the
+        others take it, for it holds the same bytes.
+        """
         checksums = tree_checksums(folder)
         manifest = {
             "format": _FORMAT,
@@ -237,19 +242,31 @@ class ArtifactStore:
                 "libraries": {name: version(name) for name in _RECORDED_LIBRARIES},
             },
         }
-        self.discard(recipe)
-        target = f"{self._root}/{recipe.step}/{recipe.key}"
-        self._fs.makedirs(target, exist_ok=True)
-        if self.is_local:
-            folder.rename(Path(target) / "data")
-        else:
-            self._fs.put(str(folder), f"{target}/data", recursive=True)
         text = json.dumps(manifest, indent=1, sort_keys=True, default=str)
+        target = f"{self._root}/{recipe.step}/{recipe.key}"
         if self.is_local:
-            write_atomically(Path(target) / MANIFEST, text)
+            with exclusive(Path(target).parent):
+                other = self._whole(recipe, str(manifest["digest"]))
+                if other is not None:
+                    return other
+                self.discard(recipe)
+                Path(target).mkdir(parents=True)
+                folder.rename(Path(target) / "data")
+                write_atomically(Path(target) / MANIFEST, text)
         else:
+            self.discard(recipe)
+            self._fs.makedirs(target, exist_ok=True)
+            self._fs.put(str(folder), f"{target}/data", recursive=True)
             self._fs.pipe_file(f"{target}/{MANIFEST}", text.encode())
         return Artifact(f"{self.url}/{recipe.step}/{recipe.key}", manifest)
+
+    def _whole(self, recipe: Recipe, digest: str) -> Artifact | None:
+        """The committed artifact of a recipe if it has this digest and every byte of it."""
+        try:
+            found = self.find(recipe)
+            return found.verify() if found is not None and found.digest == digest else None
+        except IntegrityError:
+            return None
 
     def _read(self, step: str, key: str) -> Artifact | None:
         path = f"{self._root}/{step}/{key}/{MANIFEST}"

@@ -73,6 +73,6 @@ class ExpectedStates:
         with sdpa_kernel(SDPBackend.MATH):  # fused attention has no second derivative
             pieces = [
                 task.denoiser(_BLIND * unknown[rows], level[rows], condition.rows(rows))
-                for rows in torch.arange(len(x)).split(task.blankets_at_once)
+                for rows in torch.split(torch.arange(len(x)), task.blankets_at_once)
             ]
         return torch.cat(pieces)[:, given:]

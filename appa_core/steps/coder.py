@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -15,10 +15,11 @@ from torch import Tensor
 from appa_core.climatology import Normalisation
 from appa_core.config.presets import Preset
 from appa_core.io.cube import Cube
+from appa_core.io.places import folder_here
 from appa_core.io.store import Artifact
 from appa_core.nn.bases import Autoencoder
 from appa_core.schema import StateSchema
-from appa_core.steps.models import cached_model, model_key, read_model_preset, verify_model
+from appa_core.steps.models import cached_model, cached_model_preset, model_key, verify_model
 from appa_core.steps.statistics import NORMALISATION, load_normalisation
 from appa_core.steps.train_autoencoder import load_autoencoder
 
@@ -41,12 +42,39 @@ class Coder:
     device: str
     batch: int = 32
 
-    def standardised(self, states: Cube, times: pd.DatetimeIndex) -> Tensor:
-        """Standardised states of a cube, (T, C, H, W) float32."""
-        values = self.normalisation.standardise(
-            self.schema.stack(states.read(times)), times.values
-        )
-        return torch.from_numpy(values.astype(np.float32, copy=False))
+    def standardised(
+        self,
+        states: Cube,
+        times: pd.DatetimeIndex,
+        out: np.ndarray | None = None,
+        *,
+        threads: int | None = None,
+    ) -> Tensor:
+        """Standardised states of a cube.
+
+        Args:
+            states: Ingested states.
+            times: UTC (T,).
+            out: Memory for the result, (T, C, H, W) float32; new memory if None.
+            threads: How many read; a few if None.
+
+        Returns:
+            (T, C, H, W) float32, in `out`.
+
+        Raises:
+            InputError: A state is absent.
+            DataError: The cube holds other fields, or another grid.
+        """
+        if out is None:
+            out = np.empty(
+                (len(times), len(self.schema.channels), *self.schema.grid.shape), np.float32
+            )
+        views = self.schema.views(out)
+        if views is not None and states.spec.config.get("schema") == self.schema.fingerprint:
+            states.read_into(times, views, threads=threads)
+        else:
+            out[:] = self.schema.stack(states.read(times))
+        return torch.from_numpy(self.normalisation.standardise(out, times.values, out=out))
 
     @torch.no_grad()
     def encode(self, standard: Tensor) -> Tensor:
@@ -109,7 +137,7 @@ class RegisteredCoder:
     """The coder of a registered model.
 
     Args:
-        folder: Where the model is.
+        folder: Path or URL of the model; every worker reads it there.
         key: Hash of its files.
     """
 
@@ -117,23 +145,23 @@ class RegisteredCoder:
     key: str
 
     @classmethod
-    def of(cls, folder: Path) -> RegisteredCoder:
+    def of(cls, folder: str | os.PathLike[str]) -> RegisteredCoder:
         """The coder of a model's folder, after checking that it is whole.
 
         Raises:
             InputError: There is no such model.
             IntegrityError: A file is missing or damaged.
         """
-        return cls(str(folder), model_key(verify_model(folder)))
+        return cls(os.fspath(folder), model_key(verify_model(folder_here(folder))))
 
     @property
     def preset(self) -> Preset:
         """What the model was trained with."""
-        return read_model_preset(Path(self.folder))
+        return cached_model_preset(str(folder_here(self.folder)), self.key)
 
     def load(self, device: str) -> Coder:
         """The networks; a process loads them once."""
-        model = cached_model(self.folder, self.key, device)
+        model = cached_model(str(folder_here(self.folder)), self.key, device)
         schema = model.preset.state.build()
         return Coder(schema, model.normalisation, model.autoencoder, device)
 

@@ -6,14 +6,17 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from queue import SimpleQueue
 
 import numpy as np
 import pandas as pd
 import torch
 
 from appa_core.config.build import latent_shape
-from appa_core.errors import IntegrityError
+from appa_core.errors import InputError, IntegrityError
+from appa_core.io.archives import is_cube
 from appa_core.io.cube import Block, BlockRecord, Cube, CubeSpec, CubeVariable
+from appa_core.io.store import ArtifactStore
 from appa_core.steps.coder import CoderReference
 from appa_core.steps.inputs import require_states
 from appa_core.steps.latents import LATENT
@@ -41,9 +44,13 @@ class EncodeJob:
 
     def cube(self) -> Cube:
         """The cube of these latents, made if it is not there."""
+        return Cube.open(self.store, self.spec())
+
+    def spec(self) -> CubeSpec:
+        """Identity and layout of these latents."""
         states = Cube.load(self.states)
         channels, rows, columns = latent_shape(self.coder.preset)
-        spec = CubeSpec(
+        return CubeSpec(
             step="latents",
             version=1,
             config={},
@@ -58,7 +65,22 @@ class EncodeJob:
             variables=(CubeVariable(LATENT, ("channel", "row", "column"), {"units": "1"}),),
             dtype="float16",
         )
-        return Cube.open(self.store, spec)
+
+
+def encoded_states(job: EncodeJob) -> Cube:
+    """The cube of latents that a job makes.
+
+    Raises:
+        InputError: Nothing has been encoded.
+    """
+    spec = job.spec()
+    url = f"{ArtifactStore(job.store).url}/{spec.step}/{spec.key}"
+    if not is_cube(url):
+        raise InputError(
+            f"{job.store} holds no latents of {job.states} by {job.coder.key}; encode them first: "
+            "python -m flows.encode"
+        )
+    return Cube.load(url)
 
 
 @dataclass(frozen=True)
@@ -123,16 +145,28 @@ def encode_unit(unit: EncodeUnit) -> BlockRecord:
     coder = job.coder.load(job.device)
     latents.begin(unit.block)
     times = _times(states, unit.block)
-
-    def encode(piece: pd.DatetimeIndex) -> torch.Tensor:
-        return coder.encode(coder.standardised(states, piece)).half()
-
     count = _LANES * -(-len(times) // (_LANES * _PIECE))  # the same work for each lane
-    pieces = [times[part] for part in np.array_split(np.arange(len(times)), count) if part.size]
+    parts = [part for part in np.array_split(np.arange(len(times)), count) if part.size]
+    piece = (len(parts[0]), len(coder.schema.channels), *coder.schema.grid.shape)
+    # as many as lanes, used again and again: new memory would have to be mapped page by page
+    buffers: SimpleQueue[np.ndarray] = SimpleQueue()
+    for _ in range(_LANES):
+        buffers.put(np.empty(piece, np.float32))
+    shape = latents.spec.shape(latents.spec.variables[0])
+    values = torch.empty((len(times), *shape), dtype=torch.float16)
+
+    def encode(part: np.ndarray) -> None:
+        buffer = buffers.get()
+        try:
+            standard = coder.standardised(states, times[part], buffer[: part.size], threads=1)
+            values[part[0] : part[-1] + 1] = coder.encode(standard)
+        finally:
+            buffers.put(buffer)
+
     with _lanes() as lanes:
-        values = torch.cat(list(lanes.map(encode, pieces))).numpy()
+        list(lanes.map(encode, parts))
     provenance = {"states": _source(states, unit.block).digest}
-    return latents.commit(unit.block, {LATENT: values}, provenance, times=times)
+    return latents.commit(unit.block, {LATENT: values.numpy()}, provenance, times=times)
 
 
 @contextmanager

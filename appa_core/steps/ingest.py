@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -105,6 +106,7 @@ class IngestUnit:
         end: Time before which the states end.
         reason: `new`, `extended`, `final` (it was preliminary), `changed` (its source did), or
             what is wrong with the block that is there.
+        run: Which call of `plan_ingest` it is from.
     """
 
     job: IngestJob
@@ -112,14 +114,18 @@ class IngestUnit:
     start: pd.Timestamp
     end: pd.Timestamp
     reason: str
+    run: str
 
     def __str__(self) -> str:
         return f"{self.block.name} ({self.start:%Y-%m-%d}, {self.reason})"
 
 
 @lru_cache(maxsize=4)
-def _opened(source: SourceSpec) -> SourceReader:
-    """A source that stays open for the blocks that a worker reads."""
+def _opened(source: SourceSpec, run: str) -> SourceReader:  # noqa: ARG001
+    """A source that stays open for the blocks of a run.
+
+    A later run in the same process opens it anew: meanwhile it may have grown.
+    """
     return open_source(source)
 
 
@@ -139,22 +145,22 @@ def plan_ingest(
     """
     if not start < end:
         raise InputError(f"expected a start before the end, got {start} and {end}")
-    cube = job.cube()
-    reader = _opened(job.source)
+    cube, run = job.cube(), uuid.uuid4().hex
+    reader = _opened(job.source, run)
     units, blocks = [], cube.blocks(start, end)
     # damaged metadata would make every block of their year look damaged
     cube.prepare([block for block in blocks if cube.record(block) is not None])
     for block in blocks:
         times = cube.times_of(block)
         wanted = times[(times >= start) & (times < end)]
-        unit = _unit(job, cube, block, wanted, reader, verify=verify)
-        if unit is not None:
-            units.append(unit)
+        found = _task(job, cube, block, wanted, reader, verify=verify)
+        if found is not None:
+            units.append(IngestUnit(job, block, *found, run))
     _require(reader, units, job)
     return units
 
 
-def _unit(
+def _task(
     job: IngestJob,
     cube: Cube,
     block: Block,
@@ -162,23 +168,26 @@ def _unit(
     reader: SourceReader,
     *,
     verify: bool,
-) -> IngestUnit | None:
-    """What must be done for a block, if anything."""
+) -> tuple[pd.Timestamp, pd.Timestamp, str] | None:
+    """Start, end and reason of what must be done for a block, if anything."""
     record = cube.record(block)
     step = pd.Timedelta(hours=job.schema.step_hours)
     first, last = wanted[0], wanted[-1]
     if record is None:
-        return IngestUnit(job, block, first, last + step, "new")
+        return first, last + step, "new"
     whole = min(first, record.first), max(last, record.last) + step
     if (whole[0], whole[1] - step) != (record.first, record.last):
-        return IngestUnit(job, block, *whole, "extended")
+        return *whole, "extended"
     final = reader.final_until
     if record.preliminary and (final is None or record.last <= final):
-        return IngestUnit(job, block, *whole, "final")
-    if record.provenance.get("source_fingerprint") != reader.fingerprint:
-        return IngestUnit(job, block, *whole, "changed")
+        return *whole, "final"
+    held = pd.DatetimeIndex(record.times(job.schema.step_hours))
+    fingerprint = reader.fingerprint(job.schema, held)
+    # a source that has these times no more says nothing about them
+    if fingerprint and fingerprint != record.provenance.get("source_fingerprint"):
+        return *whole, "changed"
     damage = cube.check(block) if verify else None
-    return None if damage is None else IngestUnit(job, block, *whole, damage)
+    return None if damage is None else (*whole, damage)
 
 
 def _require(reader: SourceReader, units: Sequence[IngestUnit], job: IngestJob) -> None:
@@ -210,7 +219,7 @@ def ingest_unit(unit: IngestUnit) -> BlockRecord:
         DataError: The states do not have the content that they should; nothing is committed.
     """
     job = unit.job
-    cube, reader = job.cube(), _opened(job.source)
+    cube, reader = job.cube(), _opened(job.source, unit.run)
     times = pd.date_range(unit.start, unit.end, freq=f"{job.schema.step_hours}h", inclusive="left")
     cube.begin(unit.block)
     states = reader.read(job.schema, times)
@@ -225,7 +234,7 @@ def ingest_unit(unit: IngestUnit) -> BlockRecord:
         states,
         {
             "source": job.source.name,
-            "source_fingerprint": reader.fingerprint,
+            "source_fingerprint": reader.fingerprint(job.schema, times),
             "notice": str(reader.attributes.get("source", "")),
         },
         preliminary=final is not None and bool(times[-1] > final),

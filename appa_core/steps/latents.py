@@ -16,6 +16,7 @@ from appa_core.config.build import latent_longitudes, latent_shape
 from appa_core.config.presets import Preset
 from appa_core.errors import DataError
 from appa_core.io.cube import Cube
+from appa_core.io.datasets import Times
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.io.tensors import load_tensors, save_tensors
 from appa_core.posterior.background import Background
@@ -83,24 +84,17 @@ def _blocks(latents: Cube, start: pd.Timestamp, end: pd.Timestamp) -> Iterator[T
         yield torch.from_numpy(latents.read(times)[LATENT].values)
 
 
-def load_latents(
-    latents: Cube, statistics: Artifact, start: pd.Timestamp, end: pd.Timestamp
-) -> tuple[Tensor, np.ndarray]:
-    """Standardised latents of [start, end) in memory.
-
-    Returns:
-        (T, c, h, w) float16 and their times (T,).
+def standardised_latents(latents: Cube, statistics: Artifact, times: Times) -> Tensor:
+    """Standardised latents at times (T,), (T, c, h, w) float16.
 
     Raises:
-        InputError: A state of the period is absent.
+        InputError: A state is absent.
     """
-    require_states(latents, start, end)
     with statistics.verify().local() as folder:
         tensors = load_tensors(folder / LATENT_STATISTICS)
     mean, std = tensors["mean"][:, None, None], tensors["std"][:, None, None]
-    parts = [((x.float() - mean) / std).half() for x in _blocks(latents, start, end)]
-    times = latents.times()
-    return torch.cat(parts), times[(times >= start) & (times < end)].values
+    values = torch.from_numpy(latents.read(times)[LATENT].values)
+    return ((values.float() - mean) / std).half()
 
 
 def fit_background(
@@ -133,10 +127,14 @@ def fit_background(
     )
 
     def build(folder: Path) -> Mapping[str, Any]:
-        values, _ = load_latents(latents, statistics, start, end)
-        last = len(values) - states
+        require_states(latents, start, end)
+        times = latents.spec.states_between(start, end)
+        last = len(times) - states
         picks = torch.linspace(0, max(last, 0), min(trajectories, last + 1)).long()
-        sample = values[picks[:, None] + torch.arange(states)].float()
+        # no more than the sample is read: the period may be decades long
+        places = (picks[:, None] + torch.arange(states)).flatten().numpy()
+        sample = standardised_latents(latents, statistics, times[places])
+        sample = sample.reshape(len(picks), states, *sample.shape[1:]).float()
         background = Background.estimate(sample, min(rank, len(sample) - 1))
         save_tensors(folder / _BACKGROUND, vars(background))
         return {"trajectories": len(sample), "patterns": len(background.patterns)}

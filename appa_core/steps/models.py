@@ -164,6 +164,12 @@ def read_model_preset(folder: Path) -> Preset:
     return parse_preset((folder / _PRESET).read_text("utf-8"), source=str(folder / _PRESET))
 
 
+@lru_cache(maxsize=8)
+def cached_model_preset(folder: str, key: str) -> Preset:  # noqa: ARG001
+    """The configuration of a model, read once; the key tells versions apart."""
+    return read_model_preset(Path(folder))
+
+
 def load_model(folder: Path, device: torch.device | None = None) -> Model:
     """Load a model after checking that it is whole.
 

@@ -22,14 +22,14 @@ SCHEMA = StateSchema.build(
     6,
 )
 START, END = pd.Timestamp("2020-01-01T06"), pd.Timestamp("2020-01-02T06")
-FAULTS = Plan(seed=3, unavailable=0.15, cut=0.1, short=0.1)
+FAULTS = Plan(seed=3, unavailable=0.15, cut=0.1, short=0.1, slow=0.05, slow_seconds=1.0)
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    """Retries do not wait, and every source is opened anew."""
-    retry = Retry(attempts=12, sleep=lambda _: None)
-    monkeypatch.setattr(ingest, "_opened", lambda source: open_source(source, retry))
+    """Retries do not wait, late answers are given up soon, every source is opened anew."""
+    retry = Retry(attempts=12, timeout_seconds=0.5, sleep=lambda _: None)
+    monkeypatch.setattr(ingest, "_opened", lambda source, _: open_source(source, retry))
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_nothing_is_lost_on_the_way(folder):
     near = ingested(folder, str(folder / "arco.zarr"), "near")
     with FlakyServer(folder, FAULTS) as server:
         far = ingested(folder, f"{server.url}/arco.zarr", "far")
-        assert min(server.faults[k] for k in ("unavailable", "cut", "short")) > 0
+        assert min(server.faults[k] for k in ("unavailable", "cut", "short", "slow")) > 0
     assert far.digest() == near.digest()
     states = far.read(far.times())
     land = np.isnan(states["sea_surface_temperature"].values)

@@ -3,8 +3,11 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,15 +75,35 @@ def test_all_about_an_entry(rows):
 
 
 def test_the_command(capsys):
-    _main(_parse(["--json", "sample"]))
+    _main(_parse(["--no-check", "--json", "sample"]))
     (sample,) = json.loads(capsys.readouterr().out)
     assert sample["grid"] == "64 x 32"
-    _main(_parse([]))
-    assert "--check asks the network" in capsys.readouterr().out
-    _main(_parse(["era5-wb2-64x32", "sample"]))
+    _main(_parse(["--no-check"]))
+    assert "a NAME says all" in capsys.readouterr().out
+    _main(_parse(["--no-check", "era5-wb2-64x32", "sample"]))
     assert "total_precipitation_6hr" in capsys.readouterr().out
     with pytest.raises(InputError, match="no entry 'era6'; there are: sample, era5-arco"):
-        _main(_parse(["era6"]))
+        _main(_parse(["--no-check", "era6"]))
+
+
+def test_without_a_network_the_list_says_so_in_seconds(capsys, monkeypatch):
+    """Names are not resolved, as behind a firewall: neither an error nor a minute of silence."""
+    leave = threading.Event()
+
+    def never(*_, **__):
+        leave.wait(30)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", never)
+    monkeypatch.setattr("tasks.reach.importlib.util.find_spec", lambda name: name)
+    began = time.monotonic()
+    _main(_parse(["--timeout", "0.3"]))
+    assert time.monotonic() - began < 5
+    leave.set()
+    lines = {row.split()[0]: row for row in capsys.readouterr().out.splitlines() if row}
+    assert lines["era5-arco"].endswith("no: no answer within 0.3 s")
+    assert lines["igra-stations"].endswith("no: no answer within 0.3 s")
+    assert lines["sample"].endswith("yes")
 
 
 def test_a_forbidden_reader_is_an_error_before_intake(tmp_path):

@@ -14,7 +14,7 @@ from appa_core.steps.encode import EncodeJob
 from appa_core.steps.ingest import ingested_states
 from flows.encode import encode
 from flows.ingest import ingest
-from flows.normalize import normalize
+from flows.normalize import normalize, normalize_latents
 from flows.pipeline import pipeline
 from tasks.cluster import ClusterSettings
 
@@ -69,6 +69,25 @@ def test_encode_reports_what_is_lost(preset, store, tiny_world, tmp_path):
     assert (table["rmse_std"] > 0).all()
     digest = latents.digest()
     assert Cube.load(encode(job, START, stop)).digest() == digest
+
+
+def test_latents_of_a_model_are_normalised_over_its_training_period(tiny_world, tmp_path):
+    coder = RegisteredCoder.of(tiny_world.model)
+    job = EncodeJob(str(tmp_path), tiny_world.states, coder)
+    with pytest.raises(InputError, match=r"encode them first: python -m flows\.encode"):
+        normalize_latents(job.store, job)
+    split = coder.preset.split
+    start, middle, end = (
+        pd.Timestamp(t) for t in (split.train_start, split.validation_start, split.test_start)
+    )
+    encode(job, start, middle)
+    fitted, background = normalize_latents(job.store, job)
+    assert fitted.summary["values_by_channel"] == (middle - start).days * 4 * 8 * 16
+    assert background.summary["patterns"] == 32
+    assert background.manifest["parents"] == {"statistics": fitted.key}
+    # what lies outside the training period changes nothing
+    encode(job, middle, end)
+    assert [a.key for a in normalize_latents(job.store, job)] == [fitted.key, background.key]
 
 
 def test_the_pipeline_ends_in_a_scored_forecast_and_is_reused(tmp_path, preset, monkeypatch):

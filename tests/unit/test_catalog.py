@@ -161,6 +161,8 @@ def test_entries_become_sources():
         ("era5", {}, "unknown source 'era5'.*has: sample, era5-arco.*era5-cds; or give files"),
         ("sample", {"location": "x"}, "has no parameter 'location'; it takes no parameters"),
         ("nature", {"seed": "1"}, "has no parameter 'seed'"),
+        ("era5-cds", {"key": "1"}, "has no parameter 'key'; it takes cache, split"),
+        ("era5-cds", {"split": "year"}, "got split 'year', expected day or month"),
         ("local-netcdf", {}, "needs the parameter location: Your own NetCDF"),
         ("local-netcdf", {"path": "x.nc"}, "no parameter 'path'; it takes location"),
         ("local-netcdf", {"location": "/nowhere/*.nc"}, "nothing at /nowhere/.*nc; check"),

@@ -13,7 +13,8 @@ import pytest
 
 from appa_core.errors import DataError, InputError
 from appa_core.io import cds
-from appa_core.io.cds import CdsRequest, CdsSource, count_messages, fetch
+from appa_core.io.cds import CdsRequest, CdsSource, fetch
+from appa_core.io.grib import count_messages
 from appa_core.io.retry import Retry, TruncatedError
 from appa_core.schema import Grid, StateSchema
 

@@ -116,6 +116,20 @@ def test_too_few_states_is_an_error():
         seasonal(states, when).solve()
 
 
+def test_states_can_be_standardised_in_place():
+    when, states = masked(100)
+    normalisation = seasonal(states, when).solve()
+    expected = normalisation.standardise(states.astype(np.float32), when)
+    inside = states.astype(np.float32)
+    assert normalisation.standardise(inside, when, out=inside) is inside
+    np.testing.assert_array_equal(inside, expected)
+    ensemble = np.stack([states, states + 1])
+    both = normalisation.standardise(ensemble, when)
+    for member in (0, 1):
+        alone = normalisation.standardise(ensemble[member], when)
+        np.testing.assert_array_equal(both[member], alone)
+
+
 def test_standardise_and_restore_are_inverse():
     coefficients = np.random.default_rng(0).normal(size=(4, 3, 2, 2, 3)).astype(np.float32)
     normalisation = Normalisation(SeasonalClimatology(coefficients), np.array([2.0, 0.1]))

@@ -40,6 +40,20 @@ def test_states_are_read_in_the_order_asked_for(cube, picks):
     xr.testing.assert_identical(cube.read(times), expected)
 
 
+def test_states_are_read_into_arrays_that_are_given(cube):
+    fill(cube, FIRST)
+    times = cube.times_of(FIRST)[[4, 1]]
+    expected = cube.read(times)
+    whole = np.full((2, 3, 6, 12), np.nan, np.float32)  # both variables side by side
+    arrays = {"temperature": whole[:, :2], "sea_surface_temperature": whole[:, 2]}
+    cube.read_into(times, arrays, threads=1)
+    np.testing.assert_array_equal(whole[:, :2], expected["temperature"])
+    np.testing.assert_array_equal(whole[:, 2], expected["sea_surface_temperature"])
+    for wrong in (whole[:, :2].astype("f8"), whole[:1, :2], whole[:, :2, ::-1]):
+        with pytest.raises(ValueError, match="temperature"):
+            cube.read_into(times, arrays | {"temperature": wrong})
+
+
 def test_large_reads_are_the_same_as_small_ones(cube, monkeypatch):
     fill(cube, FIRST, Block(2020, 1))
     times = cube.times()

@@ -8,17 +8,20 @@ import pandas as pd
 import pytest
 import torch
 
-from appa_core.errors import InputError
+from appa_core.climatology import Normalisation, SeasonalClimatology
+from appa_core.errors import InputError, IntegrityError
 from appa_core.io.cube import Cube
 from appa_core.io.datasets import write_zarr
 from appa_core.io.sources import SourceSpec
 from appa_core.io.store import ArtifactStore
 from appa_core.io.tensors import load_tensors
-from appa_core.steps.coder import RegisteredCoder
+from appa_core.posterior.background import Background
+from appa_core.steps.coder import Coder, RegisteredCoder
 from appa_core.steps.encode import (
     EncodeJob,
     EncodeUnit,
     encode_unit,
+    encoded_states,
     plan_encode,
     reconstruction_errors,
     reconstruction_table,
@@ -29,7 +32,7 @@ from appa_core.steps.latents import (
     fit_background,
     fit_latent_statistics,
     load_background,
-    load_latents,
+    standardised_latents,
 )
 from appa_core.steps.models import load_model
 from appa_core.steps.statistics import (
@@ -40,6 +43,7 @@ from appa_core.steps.statistics import (
     statistics_parts,
     sum_part,
 )
+from tests.era5_like import era5_like
 from tests.synthetic import synthetic_states, tiny_preset
 
 START, BORDER, END = (pd.Timestamp(t) for t in ("2011-12-22", "2012-01-11", "2012-01-21"))
@@ -134,6 +138,47 @@ def test_a_changed_block_is_summed_again_and_nothing_else(world):
     assert missing_parts(parts) == parts[:1]
 
 
+def test_land_stays_empty_from_the_source_to_standardised_states(tmp_path):
+    """Sea surface temperature: NaN in the cube, left out of the statistics, 0 for networks."""
+    state = PRESET.state.model_copy(
+        update={"surface": ("2m_temperature", "sea_surface_temperature"), "upper_air": ()}
+    )
+    preset = PRESET.model_copy(update={"state": state})
+    schema = preset.state.build()
+    times = pd.date_range(START, END, freq="6h", inclusive="left")
+    states = era5_like(times, schema.variables, shape=(33, 64))
+    states.to_zarr(tmp_path / "sea.zarr", zarr_format=3, consolidated=False)
+    job = IngestJob(
+        str(tmp_path / "store"),
+        SourceSpec("sea", "zarr", (str(tmp_path / "sea.zarr"),), fingerprint="a"),
+        schema,
+        8,
+    )
+    for unit in plan_ingest(job, START, END):
+        ingest_unit(unit)
+    cube = job.cube()
+    sea = cube.read(times)["sea_surface_temperature"].values
+    land = np.isnan(sea[0])
+    assert 0.1 < land.mean() < 0.6
+    assert (np.isnan(sea) == land).all()
+    parts = statistics_parts(job.store, preset, cube.url)
+    for part in parts:
+        sum_part(part)
+    fitted = normalisation_of(merge_statistics(parts))
+    assert (fitted.missing == np.stack([np.zeros_like(land), land])).all()
+    training = sea[times < BORDER]
+    departures = np.nan_to_num(training - fitted.base.at(times[times < BORDER].values)[:, 1])
+    area = np.broadcast_to(schema.grid.area_weights[:, None], land.shape) * ~land
+    direct = np.sqrt((departures**2 * area).sum() / area.sum() / len(training))
+    assert fitted.std[1] == pytest.approx(direct, rel=2e-3)
+    coder = Coder(schema, fitted, torch.nn.Identity(), "cpu")
+    standard = coder.standardised(cube, times[:3]).numpy()
+    assert (standard[:, 1][:, land] == 0).all()
+    assert np.abs(standard[:, 1][:, ~land]).max() > 0.5
+    restored = fitted.restore(standard, times[:3].values)[:, 1]
+    np.testing.assert_allclose(restored, sea[:3], rtol=1e-6)
+
+
 def test_states_that_are_absent_are_named(world):
     cube = world.cube()
     cube.discard(cube.blocks(START, END)[1])
@@ -167,6 +212,35 @@ def test_latents_are_those_of_the_autoencoder_and_are_kept(job, world, tiny_worl
     torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3)
 
 
+def test_states_are_standardised_in_the_memory_that_is_given(job, world, tiny_world):
+    """Also where the order of channels is not that of the cube's variables."""
+    coder, cube = job.coder.load("cpu"), Cube.load(job.states)
+    times = cube.times()[3:8]
+    expected = coder.normalisation.standardise(SCHEMA.stack(cube.read(times)), times.values)
+    memory = np.empty(expected.shape, np.float32)
+    for threads in (None, 1):
+        memory[:] = np.nan
+        standard = coder.standardised(cube, times, memory, threads=threads)
+        assert standard.data_ptr() == memory.ctypes.data
+        np.testing.assert_array_equal(memory, expected)
+    order = np.random.default_rng(0).permutation(len(SCHEMA.channels))
+    shuffled = replace(SCHEMA, channels=tuple(SCHEMA.channels[i] for i in order))
+    assert shuffled.views(memory) is None
+    normalisation = Normalisation(
+        SeasonalClimatology(coder.normalisation.base.coefficients[:, :, order]),
+        coder.normalisation.std[order],
+    )
+    other = replace(coder, schema=shuffled, normalisation=normalisation)
+    np.testing.assert_array_equal(other.standardised(cube, times).numpy(), expected[:, order])
+
+
+def test_latents_need_to_be_encoded_first(job):
+    with pytest.raises(InputError, match=r"holds no latents of .*python -m flows\.encode"):
+        encoded_states(job)
+    encoded(job)
+    assert encoded_states(job).key == job.cube().key
+
+
 def test_only_changed_or_damaged_blocks_are_encoded_again(job):
     encoded(job)
     states, latents = Cube.load(job.states), job.cube()
@@ -185,6 +259,17 @@ def test_only_changed_or_damaged_blocks_are_encoded_again(job):
     states.commit(first, colder, {})
     assert encoded(job) == {first.name: "changed"}
     assert latents.digest() == whole
+
+
+def test_states_that_cannot_be_read_end_the_block_and_not_in_silence(job):
+    """Damage in every piece of a block: no thread waits for another."""
+    states = Cube.load(job.states)
+    (block,) = states.blocks(START, START + pd.Timedelta("6h"))
+    path = Path(states.url) / next(iter(states.record(block).files))
+    path.write_bytes(bytes(path.stat().st_size))
+    with pytest.raises(IntegrityError, match=r"flows\.ingest"):
+        encode_unit(EncodeUnit(job, block, "new"))
+    assert job.cube().record(block) is None
 
 
 def test_other_weights_have_latents_of_their_own(job):
@@ -214,8 +299,8 @@ def test_latents_are_standardised_over_the_training_period(job):
     encoded(job)
     store, latents = ArtifactStore(job.store), job.cube()
     fitted = fit_latent_statistics(store, PRESET, latents)
-    values, times = load_latents(latents, fitted, START, BORDER)
-    assert times[0] == START.to_datetime64()
+    times = latents.spec.states_between(START, BORDER)
+    values = standardised_latents(latents, fitted, times)
     assert len(values) == len(times) == 80
     moments = values.double().transpose(0, 1).flatten(1)
     torch.testing.assert_close(moments.mean(1), torch.zeros(24).double(), atol=2e-3, rtol=0)
@@ -227,3 +312,8 @@ def test_latents_are_standardised_over_the_training_period(job):
     )
     assert background.mean.shape == (1, 6, 24, 8, 16)
     assert background.patterns.shape == (4, 24, 8, 16)
+    # of trajectories that are spread over the period, its ends included
+    starts = torch.linspace(0, 74, 20).long().tolist()
+    expected = Background.estimate(torch.stack([values[i : i + 6].float() for i in starts]), 4)
+    for name, value in vars(expected).items():
+        torch.testing.assert_close(getattr(background, name), value)

@@ -1,5 +1,6 @@
 """What ingestion reads, what it leaves alone, and what it refuses."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -63,6 +64,41 @@ def test_appending_reads_what_is_new_and_the_block_that_was_begun(job):
     assert job.cube().digest(START, START + pd.Timedelta(days=4)) == before
     assert not job.cube().gaps(START, END)
     assert not ingested(job, START, MIDDLE)
+
+
+def test_a_source_that_grows_is_read_on_by_the_same_process(job, states, tmp_path):
+    """As workers that stay up from night to night do."""
+    path = tmp_path / "source.zarr"
+    shutil.rmtree(path)
+    written(tmp_path, states.sel(time=slice(None, MIDDLE - pd.Timedelta("6h"))))
+    assert ingested(job, START, MIDDLE) == dict.fromkeys(range(3), "new")
+    shutil.rmtree(path)
+    written(tmp_path, states)
+    assert ingested(job) == {2: "extended", 3: "new", 4: "new", 5: "new"}
+    read = job.cube().read(job.cube().times())
+    np.testing.assert_array_equal(read["temperature"].values, states["temperature"].values)
+
+
+def test_a_folder_that_gains_a_file_is_read_on(tmp_path, states):
+    """What was read from the files that were there stays, also once they are deleted."""
+    days = [("2012-01-01", "2012-01-04"), ("2012-01-05", "2012-01-08"), ("2012-01-09", None)]
+    urls = []
+    for n, (first, last) in enumerate(days):
+        states.sel(time=slice(first, last)).to_netcdf(tmp_path / f"{n}.nc", engine="h5netcdf")
+        urls.append(str(tmp_path / f"{n}.nc"))
+    source = SourceSpec("files", "netcdf", tuple(urls[:2]))
+    job = IngestJob(str(tmp_path / "store"), source, SCHEMA, 8)
+    assert list(ingested(job, START, pd.Timestamp("2012-01-09"))) == [0, 1, 2, 3]
+    more = replace(job, source=replace(source, urls=tuple(urls)))
+    assert ingested(more) == {4: "new", 5: "new"}
+    few = replace(job, source=replace(source, urls=tuple(urls[1:])))
+    assert not ingested(few)
+    warmer = states.sel(time=slice(*days[1]))
+    warmer["temperature"] = warmer["temperature"] + np.float32(1)
+    warmer["temperature"].attrs["units"] = "K"
+    warmer.to_netcdf(tmp_path / "new.nc", engine="h5netcdf")
+    (tmp_path / "new.nc").replace(urls[1])
+    assert ingested(more) == {2: "changed", 3: "changed"}
 
 
 def test_a_block_can_grow_towards_the_past(job):

