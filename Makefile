@@ -56,7 +56,7 @@ lint: $(VENV)/installed-test
 	$(VENV)/bin/lint-imports
 
 test: lint
-	$(PY) -m pytest --cov --cov-report=term
+	$(PY) -m pytest -n auto --dist loadfile --cov --cov-report=term
 
 slow: $(VENV)/installed-test
 	$(PY) -m pytest -m slow

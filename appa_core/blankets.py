@@ -100,3 +100,69 @@ class FoldPlan:
         """First state that a blanket owns against the one before."""
         start, end = self.starts[blanket], self.starts[blanket - 1] + self.blanket_states
         return end if self.fold == "causal" else (start + end) // 2
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """States of a long trajectory that are drawn at once.
+
+    Args:
+        first: First state.
+        stop: State before which it ends.
+        given: Leading states that are given, as the stretch before left them.
+        keep: State before which what is drawn stays; the next stretch draws the rest again.
+    """
+
+    first: int
+    stop: int
+    given: int
+    keep: int
+
+    @property
+    def drawn(self) -> range:
+        """States that are drawn and stay."""
+        return range(self.first + self.given, self.keep)
+
+
+@dataclass(frozen=True)
+class RelayPlan:
+    """A trajectory of any length as stretches that take over from each other.
+
+    A stretch is given the last states that stay of the one before, and reaches some states further
+    than it keeps, so that what stays has been drawn in the light of the observations ahead of it.
+    A longer trajectory has the same stretches, but for the last.
+
+    Args:
+        length: States of the trajectory.
+        stretch_states: Most states of a stretch.
+        known_states: States that a stretch is given.
+        ahead_states: States at its end that are drawn again.
+        shortest: Fewest states of a stretch: a blanket.
+    """
+
+    length: int
+    stretch_states: int
+    known_states: int
+    ahead_states: int
+    shortest: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.shortest <= min(self.length, self.stretch_states):
+            raise ValueError(f"expected stretches no shorter than a blanket, got {self}")
+        fixed = self.known_states + self.ahead_states
+        if min(self.known_states, self.ahead_states) < 0 or fixed >= self.stretch_states:
+            raise ValueError(f"a stretch must keep states of its own, got {self}")
+
+    @cached_property
+    def stretches(self) -> tuple[Stretch, ...]:
+        """In order of time; the states that they draw and keep are those of the trajectory."""
+        found: list[Stretch] = []
+        kept = 0
+        while kept < self.length:
+            first = max(0, kept - self.known_states)
+            stop = min(first + self.stretch_states, self.length)
+            first = min(first, stop - self.shortest)
+            keep = stop if stop == self.length else stop - self.ahead_states
+            found.append(Stretch(first, stop, kept - first, keep))
+            kept = keep
+        return tuple(found)

@@ -16,8 +16,8 @@ from torch import Tensor
 from appa_core.diffusion.denoiser import Condition
 from appa_core.diffusion.noise import PooledNoise, generator_for
 from appa_core.errors import InputError
+from appa_core.guidance.block_covariance import BlockCovariance
 from appa_core.guidance.covariance import (
-    BlockCovariance,
     Covariance,
     DiagonalCovariance,
     LowRankCovariance,
@@ -208,7 +208,7 @@ def ar1_with_block_errors() -> GaussianProblem:
     h = torch.eye(8, dtype=torch.float64)[[0, 1, 2, 4, 7]]
     blocks = [0.2 * ar1_covariance(3, 0.8), 0.1 * ar1_covariance(2, -0.6)]
     dense = torch.block_diag(*blocks)  # type: ignore[no-untyped-call]
-    errors = lambda dtype: BlockCovariance([block.to(dtype) for block in blocks])
+    errors = lambda dtype: BlockCovariance.of([block.to(dtype) for block in blocks])
     return GaussianProblem(ar1_covariance(8, 0.9), h, errors, dense)
 
 

@@ -79,7 +79,7 @@ def add_launch_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--recompute", action="store_true", help="less memory: recompute activations")
     add("--compile", action="store_true", help="compile networks with torch.compile")
-    add("--loader-workers", type=int, default=0, help="processes that read ahead, for each")
+    add("--loader-workers", type=int, default=0, help="processes that read ahead (0: a thread)")
     add("--keep-checkpoints", type=int, default=2, help="of each training (default: %(default)s)")
     add("--stall-seconds", type=float, default=1800.0, help="give up without a step for so long")
     add(
@@ -102,6 +102,83 @@ def local_folder(text: str) -> str:
             f"expected a folder on this machine, got {text}; write here and copy it there"
         )
     return path
+
+
+def add_ensemble_options(parser: argparse.ArgumentParser) -> None:
+    """Options of commands that draw an ensemble and write its fields."""
+    add = parser.add_argument
+    add("--members", type=int, default=8, help="size of the ensemble (default: %(default)s)")
+    add("--seed", type=int, default=0, help="seed of the ensemble (default: %(default)s)")
+    add("--model", default="small", help="name of registered weights (default: %(default)s)")
+    add("--device", default="cpu", help="cpu, cuda, mps (default: %(default)s)")
+    add("--dtype", default="float32", help="float32 or bfloat16 (default: %(default)s)")
+    add("--variables", nargs="+", metavar="NAME", help="variables to write (default: all)")
+    add("--levels", nargs="+", type=int, metavar="HPA", help="levels to write (default: all)")
+    add("--region", metavar="SOUTH,NORTH,WEST,EAST", help="box to write (default: the globe)")
+    add("--output", metavar="DIR", help="folder (default: below ./results)")
+    add("--recompute", action="store_true", help="make every step again")
+
+
+def add_observation_options(
+    parser: argparse._ActionsContainer,
+    *,
+    required: bool = True,
+) -> None:
+    """Options of commands that draw from observations."""
+    add = parser.add_argument
+    add(
+        "--observations",
+        metavar="SPEC",
+        required=required,
+        help="simulated:stations=0.01,orbiters=1 and the like, a catalog entry, or files",
+    )
+    add(
+        "--method",
+        default="mmps",
+        help="mmps, sda, dps, pigdm, repaint, latent-3dvar, latent-4dvar, 4dvar, es-mda, "
+        "twisted-particles, reference, optimal-interpolation, or a YAML file "
+        "(default: %(default)s)",
+    )
+    add(
+        "--withhold",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="whole stations and passes to keep from the analysis, to verify with",
+    )
+    add(
+        "--operator",
+        default="",
+        metavar="MODULE:FUNCTION",
+        help="your own operator, for rows whose quantity is `own` (all rows if none is)",
+    )
+    add("--stretch-states", type=int, help="states drawn at once (default: a blanket)")
+    add("--ahead-states", type=int, help="states that a stretch looks ahead")
+
+
+def add_truth_option(parser: argparse.ArgumentParser) -> None:
+    """The option of commands that score against known states."""
+    parser.add_argument(
+        "--truth",
+        default="",
+        metavar="ENTRY",
+        help="catalog entry of known states: what simulated networks observe (default: sample), "
+        "and what is scored against",
+    )
+
+
+def add_member_cluster_options(parser: argparse.ArgumentParser) -> None:
+    """Options of commands whose batches of members can be drawn in parallel."""
+    add = parser.add_argument
+    add("--dask-address", metavar="URL", help="scheduler of a running Dask cluster")
+    add(
+        "--workers",
+        type=int,
+        default=0,
+        help="processes that draw batches of members side by side; 0: this one "
+        "(default: %(default)s)",
+    )
+    add("--worker-memory", default="auto", help="memory of each of them, such as 4GiB")
 
 
 def named_values(pairs: list[str]) -> dict[str, str]:

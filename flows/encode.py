@@ -20,8 +20,8 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = new_parser("encode", "Encode ingested states into latents.")
     add_source_options(parser)
     add = parser.add_argument
-    add("--start", required=True, help="first time, UTC")
-    add("--end", required=True, help="time before which the states end")
+    add("--start", help="first time, UTC (default: the first that was ingested)")
+    add("--end", help="time before which the states end (default: all that was ingested)")
     add(
         "--model",
         default="small",
@@ -45,7 +45,7 @@ from appa_core.config.requests import parse_time  # noqa: E402
 from appa_core.io.cube import Cube  # noqa: E402
 from appa_core.steps.coder import RegisteredCoder  # noqa: E402
 from appa_core.steps.encode import EncodeJob  # noqa: E402
-from appa_core.steps.ingest import ingested_states  # noqa: E402
+from appa_core.steps.ingest import held_period, ingested_states  # noqa: E402
 from tasks import learning  # noqa: E402
 from tasks.catalog import model_place  # noqa: E402
 from tasks.cluster import ClusterSettings  # noqa: E402
@@ -87,11 +87,12 @@ def encode(
 def _main(arguments: argparse.Namespace) -> None:
     coder = RegisteredCoder.of(model_place(arguments.model))
     preset = load_preset(arguments.preset)
-    states = ingested_states(arguments.store, arguments.source, preset).url
+    states = ingested_states(arguments.store, arguments.source, preset)
+    first, stop = held_period(states)
     url = encode(
-        EncodeJob(arguments.store, states, coder, arguments.device),
-        parse_time(arguments.start),
-        parse_time(arguments.end),
+        EncodeJob(arguments.store, states.url, coder, arguments.device),
+        parse_time(arguments.start) if arguments.start else first,
+        parse_time(arguments.end) if arguments.end else stop,
         cluster=ClusterSettings.of(arguments),
         verify=not arguments.no_verify,
         report=arguments.report,

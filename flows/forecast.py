@@ -1,6 +1,7 @@
 """The main job: an ensemble forecast of the global atmosphere.
 
-On a command line: `python -m flows.forecast --start 2024-01-01`. From Python:
+On a command line: `python -m flows.forecast --start 2024-01-01`. With `--observations SPEC` it
+starts from what was observed in the hours before, and no analysis is given. From Python:
 
     from flows.forecast import forecast
     result = forecast(start="2024-01-01", members=4, lead_hours=48)
@@ -11,7 +12,14 @@ from __future__ import annotations
 
 import argparse
 
-from flows.cli import local_folder, new_parser, prepare_environment, run_command, store_default
+from flows.cli import (
+    add_observation_options,
+    local_folder,
+    new_parser,
+    prepare_environment,
+    run_command,
+    store_default,
+)
 
 
 def _parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -35,6 +43,16 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
         help="folder (default: ./results/forecast-<start>-<key>)",
     )
     add("--recompute", action="store_true", help="make every step again")
+    observed = parser.add_argument_group(
+        "from observations", "start from these, and not from states of --source"
+    )
+    add_observation_options(observed, required=False)
+    observed.add_argument(
+        "--assimilation-hours",
+        type=int,
+        default=24,
+        help="before the start, from which observations are taken (default: %(default)s)",
+    )
     return parser.parse_args(argv)
 
 
@@ -42,17 +60,24 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
 _ARGUMENTS = _parse() if __name__ == "__main__" else None
 prepare_environment(verbose=bool(_ARGUMENTS and _ARGUMENTS.traceback))
 
+from collections.abc import Mapping  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 import pandas as pd  # noqa: E402
 from prefect import flow  # noqa: E402
 
 from appa_core.config.requests import ForecastRequest, Region, forecast_request  # noqa: E402
+from appa_core.errors import InputError  # noqa: E402
 from appa_core.steps.forecast import ForecastJob, prepare_forecast  # noqa: E402
 from appa_core.steps.publish import check_output  # noqa: E402
+from flows.observed_forecast import forecast_from_observations  # noqa: E402
 from tasks import forecasting  # noqa: E402
 from tasks.catalog import model_folder, state_source  # noqa: E402
+
+#: Options that mean nothing without observations.
+_DEFAULTS = {"assimilation_hours": 24, "method": "mmps", "withhold": 0.0, "operator": ""}
 
 
 @dataclass(frozen=True)
@@ -60,7 +85,8 @@ class ForecastResult:
     """Where a forecast is.
 
     Args:
-        output: Folder with `forecast.zarr`, `scores.csv`, `report.html`, `manifest.json`.
+        output: Folder with `forecast.zarr`, `scores.csv`, `report.html`, `manifest.json`; from
+            observations with `observations.parquet` too.
         digest: Hash of the forecast's data: the same for the same request, data and weights.
     """
 
@@ -84,6 +110,8 @@ def forecast(  # noqa: PLR0913
     store: str | None = None,
     output: str | None = None,
     recompute: bool = False,
+    observations: str | None = None,
+    **observing: Any,
 ) -> ForecastResult:
     """Forecast, score and report; what exists in the store is not computed again.
 
@@ -102,6 +130,10 @@ def forecast(  # noqa: PLR0913
         store: Artifact store; APPA_STORE or ./appa-store if None.
         output: Folder of the results; ./results/forecast-<start>-<key> if None.
         recompute: Make every step again.
+        observations: What to start from in place of known states: a simulated network, a catalog
+            entry, or files.
+        **observing: With observations: `assimilation_hours`, `method`, `withhold`, `operator`,
+            `stretch_states`, `ahead_states`.
 
     Returns:
         Where the results are.
@@ -110,22 +142,31 @@ def forecast(  # noqa: PLR0913
         InputError: Something that was asked for is not possible; nothing has been written.
         IntegrityError: Data or weights are damaged.
     """
-    request = forecast_request(
-        start=start,
-        lead_hours=lead_hours,
-        members=members,
-        seed=seed,
-        model=model,
-        source=source,
-        dtype=dtype,
-        variables=variables,
-        levels=levels,
-        region=None if region is None else Region.parse(region),
-    )
+    fields: dict[str, Any] = {
+        "start": start,
+        "lead_hours": lead_hours,
+        "members": members,
+        "seed": seed,
+        "model": model,
+        "source": source,
+        "dtype": dtype,
+        "variables": variables,
+        "levels": levels,
+        "region": None if region is None else Region.parse(region),
+    }
+    where = store or store_default()
+    if observations is not None:
+        found = forecast_from_observations(
+            observations=observations, device=device, store=where, output=output,
+            recompute=recompute, **fields, **observing,
+        )  # fmt: skip
+        return ForecastResult(found.output, found.digest)
+    _require_observations(observing)
+    request = forecast_request(**fields)
     if output is not None:
         check_output(Path(output))
     job = prepare_forecast(request, state_source(source), model_folder(model), device)
-    return run_forecast(job, store or store_default(), output, recompute=recompute)
+    return run_forecast(job, where, output, recompute=recompute)
 
 
 @flow(name="forecast", validate_parameters=False)
@@ -144,6 +185,14 @@ def run_forecast(
     folder = output or f"results/forecast-{_stamp(job.request)}-{fields.key[:12]}"
     written = forecasting.export(job, folder, fields, scores, report)
     return ForecastResult(Path(written), fields.digest)
+
+
+def _require_observations(observing: Mapping[str, Any]) -> None:
+    """Refuse options that mean nothing without observations."""
+    given = [n for n, value in observing.items() if value not in {_DEFAULTS.get(n), None}]
+    if given:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise InputError(f"{options}: only with --observations")
 
 
 def _stamp(request: ForecastRequest) -> str:

@@ -61,7 +61,7 @@ from appa_core.steps.worker import TrainingOrder  # noqa: E402
 from flows.ingest import ingest  # noqa: E402
 from tasks import learning, showing  # noqa: E402
 from tasks.cluster import ClusterSettings  # noqa: E402
-from tasks.launch import LaunchSettings  # noqa: E402
+from tasks.launch import LaunchSettings, in_turn  # noqa: E402
 
 
 @flow(name="train", validate_parameters=False)
@@ -96,22 +96,26 @@ def train(  # noqa: PLR0913
     cluster, launch = cluster or ClusterSettings(), launch or LaunchSettings()
     logs = logs or f"results/training-{preset.name}"
     start, end = (pd.Timestamp(t) for t in (preset.split.train_start, preset.split.test_start))
-    states = ingest(preset, store, source, start, end, cluster=cluster)
-    statistics = learning.fit_statistics(store, preset, states, cluster)
+    label = f"train-{preset.name}"
+    with in_turn(store, launch, label):
+        states = ingest(preset, store, source, start, end, cluster=cluster)
+        statistics = learning.fit_statistics(store, preset, states, cluster)
     order = TrainingOrder("autoencoder", store, preset, states, statistics, seed)
     autoencoder = learning.fit_network(order, launch, logs)
     coder = TrainedCoder(preset, statistics, autoencoder)
-    showing.show_autoencoder(coder, states)
-    if network == "autoencoder":
-        return None
-    latents = learning.encode_states(EncodeJob(store, states, coder), start, end, cluster)
-    reconstruction = learning.fit_reconstruction(store, coder, states)
-    latent_statistics = learning.fit_latent_statistics(store, preset, latents)
-    order = TrainingOrder("denoiser", store, preset, latents, latent_statistics, seed)
+    with in_turn(store, launch, label):
+        showing.show_autoencoder(coder, states)
+        if network == "autoencoder":
+            return None
+        latents = learning.encode_states(EncodeJob(store, states, coder), start, end, cluster)
+        reconstruction = learning.fit_reconstruction(store, coder, states)
+        latent_statistics = learning.fit_latent_statistics(store, preset, latents)
+    order = TrainingOrder("denoiser", store, preset, latents, latent_statistics, seed, coder.key)
     denoiser = learning.fit_network(order, launch, logs)
     parts = TrainedParts(statistics, autoencoder, reconstruction, latent_statistics, denoiser)
-    key = learning.register(folder, preset, parts, latents, source)
-    showing.show_denoiser(store, folder, preset, states, denoiser)
+    with in_turn(store, launch, label):
+        key = learning.register(folder, preset, parts, latents, source)
+        showing.show_denoiser(store, folder, preset, states, denoiser)
     return key
 
 

@@ -7,7 +7,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 python=$(command -v python3.11 || command -v python3)
 "$python" -m venv "$scratch/venv"
-"$scratch/venv/bin/python" -m pip install --quiet torch==2.13.0 -e '.[test,simulate,cloud,grib,cds]'
+"$scratch/venv/bin/python" -m pip install --quiet torch==2.13.0 -e '.[test,simulate,cloud,grib,cds,bufr,satellites]'
 "$scratch/venv/bin/python" -m pip check
 # nvidia, cuda and triton come with some builds of torch, which pins them itself
 {

@@ -164,6 +164,12 @@ def resolve_observations(
     return ObservationSource(name, name, file_format, _pairs(given, "storage."))
 
 
+def observation_entries(folder: Path | None = None) -> list[str]:
+    """Names of the entries of `observations.yaml` that hold reports."""
+    catalog = read_catalog((folder or catalog_folder()) / OBSERVATIONS_CATALOG)
+    return [name for name, entry in catalog.entries.items() if entry.metadata.reports]
+
+
 def model_place(name: str) -> str:
     """Path or URL of registered weights, by name in `catalogs/models.yaml` or as it is.
 

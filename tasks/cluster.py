@@ -21,15 +21,15 @@ from distributed import CancelledError, Client, Future, KilledWorker, LocalClust
 from tqdm import tqdm
 
 from appa_core.errors import AppaError, InputError, ResourceError
+from tasks.memory import KEEP_MEMORY
 
 _Unit = TypeVar("_Unit")
 _Result = TypeVar("_Result")
 _CONNECT_SECONDS = 20
-#: By default Dask makes workers give memory back to the system at once. Networks then run at half
-#: their speed, for whatever they allocate is mapped anew; blocks need that memory again anyway.
+#: Dask has its own settings, which give memory back even sooner.
 _KEEP_MEMORY = {
-    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 30,
-    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 32 << 20,
+    f"distributed.nanny.pre-spawn-environ.{name}": int(value)
+    for name, value in KEEP_MEMORY.items()
 }
 #: Units submitted for each thread of the cluster: the next is at hand when one ends.
 _AHEAD = 2

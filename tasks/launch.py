@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+import math
 import os
 import signal
 import subprocess
@@ -18,12 +20,22 @@ from pathlib import Path
 from typing import IO, Any
 
 from appa_core.errors import InputError, ResourceError, StoppedError
+from appa_core.io.lock import StoreLock
 from appa_core.io.store import Artifact, ArtifactStore
-from appa_core.steps.training import Observer, Progress, run_training
-from appa_core.steps.worker import PARENT, PROGRESS, STOP, TrainingOrder, reported_error
+from appa_core.steps.training import Observer, Progress, await_artifact, run_training
+from appa_core.steps.worker import (
+    PARENT,
+    PROGRESS,
+    STOP,
+    WARNINGS,
+    TrainingOrder,
+    reported_error,
+)
 from appa_core.training.parallel import Processes
 from appa_core.training.settings import RunSettings
+from tasks.memory import KEEP_MEMORY
 
+_log = logging.getLogger(__name__)
 _POLL_SECONDS = 0.2
 _LOOPBACK = "127.0.0.1"
 
@@ -58,6 +70,8 @@ class LaunchSettings:
             )
         if self.nproc < 0 or self.nodes < 1:
             raise InputError(f"expected nproc >= 0 and nodes >= 1, got {self.nproc}, {self.nodes}")
+        if self.nodes > 1 and not self.nproc:
+            raise InputError(f"{self.nodes} nodes need --nproc of 1 or more: 0 trains here alone")
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> LaunchSettings:
@@ -98,10 +112,28 @@ class LaunchSettings:
     def environment(self) -> dict[str, str]:
         """Variables of these processes: cores are shared out, one machine keeps to itself."""
         threads = max(1, (os.cpu_count() or 1) // max(self.nproc, 1))
-        given = {"OMP_NUM_THREADS": str(threads)}
+        given = {"OMP_NUM_THREADS": str(threads), **KEEP_MEMORY}
         if self._stays_here:
             given["GLOO_SOCKET_IFNAME"] = "lo"
         return {**given, **os.environ, PARENT: str(os.getpid())}
+
+
+@contextmanager
+def in_turn(store: str, settings: LaunchSettings, label: str) -> Iterator[None]:
+    """What several machines that run one command do one after the other.
+
+    The first does the work of the block, the others find it done.
+
+    Args:
+        store: What they share.
+        settings: How many machines there are; a single one goes on at once.
+        label: Of the command.
+    """
+    if settings.nodes == 1:
+        yield
+        return
+    with StoreLock(f"{ArtifactStore(store).url}/turns/{label}", patience_seconds=math.inf):
+        yield
 
 
 def launch(order: TrainingOrder, settings: LaunchSettings, observe: Observer) -> Artifact:
@@ -121,7 +153,7 @@ def launch(order: TrainingOrder, settings: LaunchSettings, observe: Observer) ->
             _run_processes(order, settings, observe, stop)
     else:
         _run_here(order, settings, observe)
-    return store.get(order.job().recipe.step, order.job().recipe.key)
+    return await_artifact(store, order.job().recipe)
 
 
 def _run_here(order: TrainingOrder, settings: LaunchSettings, observe: Observer) -> None:
@@ -166,7 +198,8 @@ def _run_processes(
             tail = output.read().decode(errors="replace")[-2000:]
             raise ResourceError(
                 f"the training processes ended with status {process.returncode} without saying "
-                f"why (killed, or out of memory); the same command continues from the last "
+                "why: if one was killed for want of memory, lower --micro-batch first, then "
+                "--loader-workers, then use --recompute; the same command continues from the last "
                 f"checkpoint. Their last words:\n{tail}"
             )
 
@@ -179,10 +212,12 @@ def _watch(
     stop: threading.Event,
 ) -> None:
     """Pass on progress until the processes end, or have to be given up."""
-    lines = _Lines(folder / PROGRESS)
+    lines, warnings = _Lines(folder / PROGRESS), _Lines(folder / WARNINGS)
     heard, asked = time.monotonic(), None
     while True:
         is_over = process.poll() is not None
+        for line in warnings.read():
+            _log.warning(json.loads(line))
         for line in lines.read():
             observe(Progress(**json.loads(line)))
             heard = time.monotonic()

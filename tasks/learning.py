@@ -27,9 +27,11 @@ from appa_core.steps import (
 from appa_core.steps.coder import TrainedCoder
 from appa_core.steps.register import TrainedParts, register_model
 from appa_core.steps.simulate import simulate_nature_run
+from appa_core.steps.training import Progress
 from appa_core.steps.worker import TrainingOrder
 from tasks.cluster import ClusterSettings, run_units
 from tasks.launch import LaunchSettings, launch
+from tasks.showing import LiveCurve
 from tasks.training_log import shown
 
 
@@ -90,8 +92,14 @@ def fit_network(order: TrainingOrder, settings: LaunchSettings, logs: str) -> Ar
         logs: Folder of files for TensorBoard.
     """
     job = order.job()
+    curve = LiveCurve(f"{order.network} of {order.preset.name}")
     with shown(job.recipe.step, Path(logs) / f"{job.recipe.step}-{job.recipe.key[:12]}") as show:
-        return launch(order, settings, show)
+
+        def observe(progress: Progress) -> None:
+            show(progress)
+            curve(progress)
+
+        return launch(order, settings, observe)
 
 
 @task(cache_policy=NO_CACHE)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import math
+import time
 from pathlib import Path
 
+import httpx
 import numpy as np
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import PrefectException
 
 from appa_core.config.build import tells_known
 from appa_core.config.presets import Preset
@@ -17,6 +22,9 @@ from appa_core.report.figures import embedded, loss_curve, maps, spectra
 from appa_core.report.units import display_of
 from appa_core.steps import diagnose
 from appa_core.steps.coder import TrainedCoder
+from appa_core.steps.training import Progress
+
+_log = logging.getLogger(__name__)
 
 
 def training_page(diagnosis: diagnose.Diagnosis, losses: np.ndarray, heading: str) -> str:
@@ -34,6 +42,38 @@ def training_page(diagnosis: diagnose.Diagnosis, losses: np.ndarray, heading: st
     }
     parts = [f"## {title}\n\n{embedded(figure, title)}" for title, figure in figures.items()]
     return "\n\n".join([f"# {heading}", *parts])
+
+
+class LiveCurve:
+    """Keeps the Prefect artifact of a training up to date while it runs: curve and scores.
+
+    Args:
+        heading: What is trained.
+        seconds: Least time from one update to the next, which come with validations.
+    """
+
+    def __init__(self, heading: str, seconds: float = 60.0) -> None:
+        self._heading, self._seconds = heading, seconds
+        self._losses: list[float] = []
+        self._updated = -math.inf
+
+    def __call__(self, p: Progress) -> None:
+        """Take note of an iteration; the curve starts with the first that is told."""
+        self._losses.append(p.loss)
+        if p.scores and time.monotonic() - self._updated >= self._seconds:
+            try:
+                _create(self._page(p), self._heading)
+            except (OSError, httpx.HTTPError, PrefectException) as error:
+                _log.warning("the curve of the %s is not shown: %s", self._heading, error)
+            self._updated = time.monotonic()
+
+    def _page(self, p: Progress) -> str:
+        first = p.iteration + 1 - len(self._losses)
+        figure = loss_curve(np.asarray(self._losses), self._heading, first)
+        rows = [f"| {name} | {score:.4f} |" for name, score in p.scores.items()]
+        state = f"{p.iteration} of {p.total} iterations, {p.samples_per_second:.3g} samples/s"
+        table = "\n".join(["| validation | |", "|---|---|", *rows])
+        return f"# {self._heading}\n\n{state}\n\n{table}\n\n{embedded(figure, 'Loss')}"
 
 
 @task(cache_policy=NO_CACHE)

@@ -38,21 +38,24 @@ class Net(Network):
 
 @dataclass(frozen=True)
 class ReversingLesson:
-    """Learn to reverse; `poison` is an iteration whose data are not finite."""
+    """Learn to reverse; data of the iteration `poison` are not finite, all or those `poisoned`."""
 
     batch_size: int = 16
     held_out: int = 40
     objective: str = "error"
     dropout: float = 0.0
     poison: int = -1
+    poisoned: int | None = None
 
     def network(self):
         return initialised(lambda: Net(self.dropout), generator_for(0, 1))
 
     def batch(self, iteration, positions):
         rows = [torch.randn(4, generator=generator_for(1, iteration, p)) for p in positions]
-        scale = float("nan") if iteration == self.poison else 1.0
-        return {"x": torch.stack(rows) * scale}
+        x = torch.stack(rows)
+        if iteration == self.poison:
+            x[[self.poisoned in {None, p} for p in positions]] = float("nan")
+        return {"x": x}
 
     def describe(self, iteration, positions):
         return f"rows {list(positions)} of iteration {iteration}"

@@ -4,9 +4,11 @@ import os
 import socket
 from pathlib import Path
 
+import pytest
 import torch
 import torch.multiprocessing as mp
 
+from appa_core.errors import AppaError
 from appa_core.io.store import ArtifactStore
 from appa_core.io.tensors import save_tensors
 from appa_core.steps.training import run_training
@@ -46,11 +48,26 @@ def gradients(processes, lesson, run):
     return {n: whole(p.grad).clone() for n, p in network.named_parameters()}
 
 
-def write_gradients(processes, lesson, run, path):
-    """Gradients of the first batch, into a file."""
-    found = gradients(processes, lesson, run)
+def write_gradients(processes, lessons, run, path):
+    """Gradients of the first batch of lessons by name, into a file."""
+    found = {
+        f"{name}/{parameter}": gradient
+        for name, lesson in lessons.items()
+        for parameter, gradient in gradients(processes, lesson, run).items()
+    }
     if processes.is_first:
         save_tensors(Path(path), found)
+
+
+def train_expecting(processes, urls, job, message):
+    """A training in a store for each process, which every one refuses with a message."""
+    with pytest.raises(AppaError, match=message):
+        run_training(
+            ArtifactStore(urls[processes.rank]),
+            job,
+            processes=processes,
+            run=RunSettings(micro_batch=4),
+        )
 
 
 def train(processes, url, job, run, stop_after):

@@ -35,6 +35,7 @@ if __name__ == "__main__":
         nodes=content.get("nodes", 1),
         rendezvous=content.get("rendezvous"),
         run=RunSettings(**content.get("run", {})),
+        stall_seconds=content.get("stall_seconds", 300),
     )
     try:
         trained = launch(order, settings, show)

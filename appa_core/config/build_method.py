@@ -10,6 +10,7 @@ from appa_core.config.methods import (
     DiffusionConfig,
     FoldConfig,
     GuidanceConfig,
+    InterpolationConfig,
     LayoutConfig,
     MethodConfig,
     MmpsConfig,
@@ -25,6 +26,8 @@ from appa_core.guidance.guided import Guidance
 from appa_core.guidance.mmps import Mmps
 from appa_core.guidance.repaint import Repaint
 from appa_core.posterior.diffusion import Chain, DiffusionPosterior, Fold
+from appa_core.posterior.interpolation import OptimalInterpolation
+from appa_core.posterior.localisation import Localisation
 from appa_core.posterior.particles import TwistedParticles
 from appa_core.posterior.smoother import EnsembleSmoother
 from appa_core.posterior.task import Method
@@ -101,8 +104,8 @@ def _layout(config: LayoutConfig, blanket_states: int) -> Fold | Chain:
     return Chain(config.known, config.order)
 
 
-def build_method(config: MethodConfig, blanket_states: int) -> Method:
-    """The method for a denoiser of blankets of so many states."""
+def build_method(config: MethodConfig, blanket_states: int, step_hours: float = 6.0) -> Method:
+    """The method for a denoiser of blankets of so many states, so many hours apart."""
     if isinstance(config, DiffusionConfig):
         return DiffusionPosterior(
             schedule=build_schedule(config.schedule),
@@ -125,6 +128,13 @@ def build_method(config: MethodConfig, blanket_states: int) -> Method:
             inner=config.inner,
             tolerance=config.tolerance,
             initial_states=config.initial_states,
+        )
+    if isinstance(config, InterpolationConfig):
+        hours = config.hours / step_hours
+        return OptimalInterpolation(
+            Localisation(config.horizontal_km, config.vertical_ln_p, hours),
+            config.reach_states,
+            config.most,
         )
     if isinstance(config, SmootherConfig):
         return EnsembleSmoother(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from appa_core.config.base import Positive, Share, Strict
 from appa_core.config.named import load_named, shipped_names
@@ -170,13 +170,39 @@ class ParticlesConfig(Strict):
 
 
 class VariationalConfig(Strict):
-    """Variational assimilation in latent space; `4dvar` has the dynamics as strong constraint."""
+    """Variational assimilation in latent space; `4dvar` has the dynamics as strong constraint.
+
+    The background is that of `ensemble` draws of the prior, with `patterns` patterns.
+    """
 
     kind: Literal["latent-3dvar", "latent-4dvar", "4dvar"]
     outer: Positive = 3
     inner: Positive = 50
     tolerance: float = Field(default=1e-3, gt=0)
     initial_states: Positive = 1
+    ensemble: Annotated[int, Field(gt=1)] = 200
+    patterns: Positive = 64
+
+    @model_validator(mode="after")
+    def _enough_draws(self) -> VariationalConfig:
+        if self.patterns >= self.ensemble:
+            raise ValueError("patterns must be below ensemble")
+        return self
+
+
+class InterpolationConfig(Strict):
+    """Optimal interpolation from an ensemble of the climatology: `ensemble` draws of the prior.
+
+    See `appa_core.posterior.interpolation`; lengths are half-widths of tapering.
+    """
+
+    kind: Literal["optimal-interpolation"]
+    ensemble: Annotated[int, Field(gt=1)] = 200
+    horizontal_km: Level = 3000.0
+    vertical_ln_p: Level = 0.8
+    hours: Level = 18.0
+    reach_states: int = Field(default=1, ge=0)
+    most: Positive = 2000
 
 
 class SmootherConfig(Strict):
@@ -191,7 +217,7 @@ class SmootherConfig(Strict):
 
 
 MethodConfig = Annotated[
-    DiffusionConfig | ParticlesConfig | VariationalConfig | SmootherConfig,
+    DiffusionConfig | ParticlesConfig | VariationalConfig | InterpolationConfig | SmootherConfig,
     Field(discriminator="kind"),
 ]
 _ADAPTER: TypeAdapter[MethodConfig] = TypeAdapter(MethodConfig)

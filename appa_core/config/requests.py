@@ -9,7 +9,7 @@ from typing import TypeVar
 import pandas as pd
 from pydantic import Field, ValidationError, field_validator
 
-from appa_core.config.base import Strict
+from appa_core.config.base import Positive, Share, Strict
 from appa_core.errors import InputError
 
 
@@ -133,18 +133,41 @@ class ForecastRequest(EnsembleRequest):
         return self.lead_hours // step_hours
 
 
-class ReanalysisRequest(EnsembleRequest):
+class ObservedRequest(EnsembleRequest):
+    """What is asked of everything that is drawn from observations.
+
+    Args:
+        observations: What is observed: a simulated network, a catalog entry, files.
+        method: How the posterior is drawn: a name, or the path of a YAML file.
+        withhold: Share of whole stations and passes that are kept to verify with.
+        operator: A user's own, `package.module:function`; none if empty.
+        truth: Catalog entry of states to score against; none if empty.
+        stretch_states: States that are drawn at once; a blanket if None.
+        ahead_states: States that a stretch looks ahead; half of what it draws if None.
+    """
+
+    observations: str
+    method: str = "mmps"
+    withhold: Share = 0.0
+    operator: str = ""
+    truth: str = ""
+    stretch_states: Positive | None = None
+    ahead_states: int | None = Field(default=None, ge=0)
+
+    @property
+    def known_states(self) -> str:
+        """Catalog entry of states that are known; empty if none are named."""
+        return self.truth
+
+
+class ReanalysisRequest(ObservedRequest):
     """A reanalysis to make, of the states from `start` to before `end`.
 
     Args:
         end: Time before which it ends.
-        method: How the posterior is drawn: a name, or the path of a YAML file.
-        truth: Catalog entry of states to score against; none if empty.
     """
 
     end: str
-    method: str = "mmps"
-    truth: str = ""
 
     def times(self, step_hours: int) -> pd.DatetimeIndex:
         """Valid times of the states.
@@ -159,9 +182,116 @@ class ReanalysisRequest(EnsembleRequest):
                 f"{self.start} to {self.end}: expected an end that is a positive multiple of the "
                 f"model's step, {step_hours} h, after the start"
             )
-        if (start - start.normalize()) % step:
-            raise InputError(f"start {self.start}: expected an hour divisible by {step_hours}")
+        _require_step(self, step_hours)
         return pd.date_range(start, end, freq=step, inclusive="left")
+
+
+class FilteringRequest(ObservedRequest):
+    """A cycle of analyses; `start` is the time of the first.
+
+    Args:
+        cycles: How many.
+        cycle_hours: From one to the next; the model's step if None.
+        lag: States before the current one that are drawn again in each cycle.
+    """
+
+    cycles: Positive = 8
+    cycle_hours: Positive | None = None
+    lag: int = Field(default=0, ge=0)
+
+    def every(self, step_hours: int) -> int:
+        """States from one cycle to the next.
+
+        Raises:
+            InputError: Cycles are no multiple of the step apart, or do not start on a step.
+        """
+        hours = self.cycle_hours or step_hours
+        if hours % step_hours:
+            raise InputError(
+                f"cycles of {hours} h: expected a multiple of the model's step, {step_hours} h"
+            )
+        _require_step(self, step_hours)
+        return hours // step_hours
+
+
+class DenialRequest(ObservedRequest):
+    """Analyses, and forecasts from them, with and without parts of a network.
+
+    Args:
+        hours: Length of each analysis.
+        periods: How many, `spacing_hours` from the start of one to that of the next.
+        spacing_hours: Between starts; far apart they are independent.
+        lead_hours: Of the forecast from the end of each analysis; none if 0.
+        deny: What to deny in turn; each platform if empty.
+    """
+
+    hours: Positive = 72
+    periods: Positive = 1
+    spacing_hours: Positive = 120
+    lead_hours: int = Field(default=48, ge=0)
+    deny: tuple[str, ...] = ()
+
+    def spans(self, step_hours: int) -> list[pd.DatetimeIndex]:
+        """Valid times of the states of each period.
+
+        Raises:
+            InputError: A length is no multiple of the step.
+        """
+        for name in ("hours", "spacing_hours", "lead_hours"):
+            if getattr(self, name) % step_hours:
+                raise InputError(
+                    f"{name} of {getattr(self, name)}: expected a multiple of the model's step, "
+                    f"{step_hours} h"
+                )
+        _require_step(self, step_hours)
+        starts = [
+            self.time + i * pd.Timedelta(hours=self.spacing_hours) for i in range(self.periods)
+        ]
+        count = self.hours // step_hours
+        return [pd.date_range(start, periods=count, freq=f"{step_hours}h") for start in starts]
+
+    def forecast_from(self, time: pd.Timestamp, source: str) -> ForecastRequest:
+        """The forecast from the end of an analysis."""
+        shared = {name: getattr(self, name) for name in EnsembleRequest.model_fields}
+        start = {"start": f"{time:%Y-%m-%dT%H}", "lead_hours": self.lead_hours}
+        return ForecastRequest(**shared | start | {"source": source})
+
+
+class ObservedForecastRequest(ForecastRequest, ObservedRequest):
+    """A forecast straight from observations; `start` is the time of the last of them.
+
+    Args:
+        assimilation_hours: Before the start, from which observations are taken.
+    """
+
+    assimilation_hours: Positive = 24
+
+    @property
+    def known_states(self) -> str:
+        """Catalog entry of states that are known."""
+        return self.truth or self.source
+
+    def times(self, step_hours: int) -> pd.DatetimeIndex:
+        """Valid times of the states of the assimilation window; the last is the start.
+
+        Raises:
+            InputError: The window is no multiple of the step.
+        """
+        if self.assimilation_hours % step_hours:
+            raise InputError(
+                f"assimilation of {self.assimilation_hours} h: expected a multiple of the model's "
+                f"step, {step_hours} h"
+            )
+        _require_step(self, step_hours)
+        step = pd.Timedelta(hours=step_hours)
+        return pd.date_range(
+            end=self.time, periods=self.assimilation_hours // step_hours + 1, freq=step
+        )
+
+
+def _require_step(request: EnsembleRequest, step_hours: int) -> None:
+    if (request.time - request.time.normalize()) % pd.Timedelta(hours=step_hours):
+        raise InputError(f"start {request.start}: expected an hour divisible by {step_hours}")
 
 
 _R = TypeVar("_R", bound=EnsembleRequest)
@@ -177,6 +307,21 @@ def reanalysis_request(**fields: object) -> ReanalysisRequest:
     request = validated(ReanalysisRequest, fields)
     parse_time(request.end)
     return request
+
+
+def filtering_request(**fields: object) -> FilteringRequest:
+    """A validated request of cycles of analyses; raises as `validated`."""
+    return validated(FilteringRequest, fields)
+
+
+def denial_request(**fields: object) -> DenialRequest:
+    """A validated request of denials; raises as `validated`."""
+    return validated(DenialRequest, fields)
+
+
+def observed_forecast_request(**fields: object) -> ObservedForecastRequest:
+    """A validated request of a forecast from observations; raises as `validated`."""
+    return validated(ObservedForecastRequest, fields)
 
 
 def validated(kind: type[_R], fields: Mapping[str, object]) -> _R:

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+#: Streams that a stream can be split into.
+_STREAMS = 1 << 24
 #: Draw number (0 is the start of the reverse process) -> unit normal noise for every row.
 NoiseSource = Callable[[int], Tensor]
 
@@ -101,11 +103,11 @@ class KeyedNoise:
         )
 
     def window(self, states: range, purpose: int) -> KeyedNoise:
-        """The noise of another stream for some states of every trajectory."""
+        """The noise of another stream, of those of this one, for some states of trajectories."""
         return self._with(
             states=[first + states.start for first in self.states],
             length=len(states),
-            purpose=purpose,
+            purpose=self.purpose * _STREAMS + purpose,
         )
 
     def _with(self, **changes: Any) -> KeyedNoise:
@@ -154,8 +156,9 @@ class PooledNoise:
         return self._with(index=self.index[torch.as_tensor(index)])
 
     def window(self, states: range, purpose: int) -> PooledNoise:
-        """The noise of another stream for some states of every trajectory."""
-        return self._with(length=len(states), purpose=purpose * 1_000_003 + states.start + 1)
+        """The noise of another stream, of those of this one, for some states of trajectories."""
+        stream = self.purpose * _STREAMS + purpose
+        return self._with(length=len(states), purpose=stream * 1_000_003 + states.start + 1)
 
     def _with(self, **changes: Any) -> PooledNoise:
         return PooledNoise(**{**vars(self), **changes})

@@ -7,7 +7,6 @@ B. With a factor L such that Sigma = L L^T it whitens errors: L^-1 e has unit co
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,8 +47,11 @@ class Covariance(ABC):
     def marginal(self, used: Tensor) -> Covariance:
         """The covariance of the errors of some observations, the others left out.
 
+        What is used keeps its own covariance, so that leaving out observations is the same as
+        never having had them.
+
         Args:
-            used: 1 for those, 0 for the others, (1 or B, M).
+            used: 0 or 1, (1 or B, M).
 
         Returns:
             As large as before: errors of the others have some variance and no correlation.
@@ -65,6 +67,10 @@ class Covariance(ABC):
         Returns:
             (1 or B, M), bool.
         """
+
+    @abstractmethod
+    def dense(self, index: Tensor) -> Tensor:
+        """The covariance of some observations as a matrix, (k, k), where all rows share it."""
 
     def solve(self, v: Tensor) -> Tensor:
         """Sigma^-1 v."""
@@ -108,9 +114,13 @@ class DiagonalCovariance(Covariance):
         """Diagonal."""
         return self.variances.expand_as(like)
 
+    def dense(self, index: Tensor) -> Tensor:
+        """Some observations as a matrix."""
+        return torch.diag(self.variances.flatten()[index])
+
     def rows(self, index: Tensor) -> DiagonalCovariance:
         """Some rows."""
-        return DiagonalCovariance(_pick(self.variances, index, 1))
+        return DiagonalCovariance(pick_rows(self.variances, index, 1))
 
     def marginal(self, used: Tensor) -> DiagonalCovariance:  # noqa: ARG002
         """Independent errors stay as they are."""
@@ -183,9 +193,17 @@ class LowRankCovariance(Covariance):
         """Diagonal."""
         return (self.diagonal + self.factors.square().sum(-1)).expand_as(like)
 
+    def dense(self, index: Tensor) -> Tensor:
+        """Some observations as a matrix."""
+        diagonal = self.diagonal.flatten()[index]
+        factors = self.factors.reshape(-1, self.factors.shape[-1])[index]
+        return torch.diag(diagonal) + factors @ factors.mT
+
     def rows(self, index: Tensor) -> LowRankCovariance:
         """Some rows."""
-        return LowRankCovariance(_pick(self.diagonal, index, 1), _pick(self.factors, index, 2))
+        return LowRankCovariance(
+            pick_rows(self.diagonal, index, 1), pick_rows(self.factors, index, 2)
+        )
 
     def marginal(self, used: Tensor) -> LowRankCovariance:
         """Without the factors of observations that are left out."""
@@ -195,7 +213,7 @@ class LowRankCovariance(Covariance):
     def coupled(self, chosen: Tensor) -> Tensor:
         """Factors join observations, also by way of others."""
         has = self.factors != 0
-        found = chosen | torch.zeros_like(has[..., 0])
+        found = chosen | torch.zeros(has.shape[:-1], dtype=torch.bool, device=has.device)
         while True:
             active = (has & found[..., None]).any(dim=-2, keepdim=True)
             more = found | (has & active).any(dim=-1)
@@ -204,92 +222,7 @@ class LowRankCovariance(Covariance):
             found = more
 
 
-@dataclass(frozen=True)
-class BlockCovariance(Covariance):
-    """Dense blocks along the diagonal, such as soundings with correlated levels.
-
-    Args:
-        blocks: In the order of the observations, each (m, m) or (B, m, m).
-    """
-
-    blocks: Sequence[Tensor]
-
-    def __post_init__(self) -> None:
-        for i, block in enumerate(self.blocks):
-            if block.shape[-1] != block.shape[-2] or not torch.allclose(block, block.mT):
-                raise DataError(f"block {i} of a covariance is not symmetric: {block.shape}")
-            if torch.linalg.cholesky_ex(block)[1].any():
-                raise DataError(f"block {i} of a covariance is not positive definite")
-
-    @cached_property
-    def _factors(self) -> list[Tensor]:
-        return [torch.linalg.cholesky(block) for block in self.blocks]
-
-    def _split(self, v: Tensor) -> Sequence[Tensor]:
-        """The parts of vectors (B, M) that belong to each block."""
-        sizes = [block.shape[-1] for block in self.blocks]
-        if sum(sizes) != v.shape[-1]:
-            raise DataError(f"blocks cover {sum(sizes)} observations of {v.shape[-1]}")
-        return torch.split(v, sizes, dim=-1)
-
-    def _each(self, v: Tensor, kind: str) -> Tensor:
-        matrices = self.blocks if kind == "apply" else self._factors
-        parts = [
-            _PRODUCT[kind](matrix, part[..., None])[..., 0]
-            for matrix, part in zip(matrices, self._split(v), strict=True)
-        ]
-        return torch.cat(parts, dim=-1)
-
-    def apply(self, v: Tensor) -> Tensor:
-        """Sigma v."""
-        return self._each(v, "apply")
-
-    def colour(self, v: Tensor) -> Tensor:
-        """L v."""
-        return self._each(v, "colour")
-
-    def whiten(self, v: Tensor) -> Tensor:
-        """L^-1 v."""
-        return self._each(v, "whiten")
-
-    def whiten_transposed(self, v: Tensor) -> Tensor:
-        """L^-T v."""
-        return self._each(v, "whiten_transposed")
-
-    def variance(self, like: Tensor) -> Tensor:
-        """Diagonal."""
-        diagonals = [block.diagonal(dim1=-2, dim2=-1) for block in self.blocks]
-        lead = like.shape[:-1]
-        return torch.cat([d.expand(*lead, d.shape[-1]) for d in diagonals], dim=-1)
-
-    def rows(self, index: Tensor) -> BlockCovariance:
-        """Some rows."""
-        return BlockCovariance([_pick(block, index, 2) for block in self.blocks])
-
-    def marginal(self, used: Tensor) -> BlockCovariance:
-        """Blocks without the covariances of observations that are left out."""
-        blocks = []
-        for block, part in zip(self.blocks, self._split(used), strict=True):
-            both = part[..., :, None] * part[..., None, :]
-            variances = torch.diag_embed(block.diagonal(dim1=-2, dim2=-1))
-            blocks.append(torch.where(both > 0, block, variances))
-        return BlockCovariance(blocks)
-
-    def coupled(self, chosen: Tensor) -> Tensor:
-        """A block goes together."""
-        parts = [part.any(dim=-1, keepdim=True).expand_as(part) for part in self._split(chosen)]
-        return torch.cat(parts, dim=-1)
-
-
-_PRODUCT = {
-    "apply": lambda block, v: block @ v,
-    "colour": lambda factor, v: factor @ v,
-    "whiten": lambda factor, v: torch.linalg.solve_triangular(factor, v, upper=False),
-    "whiten_transposed": lambda factor, v: torch.linalg.solve_triangular(factor.mT, v, upper=True),
-}
-
-
-def _pick(values: Tensor, index: Tensor, core: int) -> Tensor:
+def pick_rows(values: Tensor, index: Tensor, core: int) -> Tensor:
     """Rows of a tensor whose last `core` axes are one row, if it has an axis of rows."""
     if values.ndim <= core or values.shape[0] == 1:
         return values

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+import zarr
 
 from appa_core.errors import DataError, InputError
 
@@ -45,6 +46,31 @@ def write_zarr(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         dataset.to_zarr(path, mode="w-", zarr_format=3, consolidated=consolidated, encoding=merged)
+
+
+def write_zarr_blocks(blocks: Iterable[xr.Dataset], path: Path) -> int:
+    """Write datasets that follow each other in time as one, a block in memory at a time.
+
+    Args:
+        blocks: All of as many times as the first, but for the last, which may have fewer.
+        path: A folder that does not exist yet.
+
+    Returns:
+        How many times were written.
+    """
+    count = 0
+    for block in blocks:
+        if count == 0:
+            write_zarr(block, path, consolidated=False)
+        else:
+            block.drop_encoding().to_zarr(
+                path, append_dim="time", zarr_format=3, consolidated=False
+            )
+        count += block.sizes["time"]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        zarr.consolidate_metadata(str(path), zarr_format=3)
+    return count
 
 
 class Archive(ABC):

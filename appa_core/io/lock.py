@@ -26,6 +26,7 @@ from appa_core.io.store import write_atomically
 LOCK = "lock.json"
 _SETTLE_SECONDS = 0.5
 _RENEWED_BELOW = 0.75
+_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class StoreLock:
         url: Folder to lock, such as that of a cube.
         expiry_seconds: How long the lock outlives its last renewal.
         command: What to tell others; the command line of this process if None.
+        patience_seconds: How long to wait for someone else who holds it.
 
     Raises:
         InputError: On entry, someone else holds the lock; on exit, it was lost meanwhile.
@@ -81,9 +83,11 @@ class StoreLock:
         url: str | os.PathLike[str],
         expiry_seconds: float = 600.0,
         command: str | None = None,
+        patience_seconds: float = 0.0,
     ) -> None:
         self.url = os.fspath(url).rstrip("/")
         self._expiry = expiry_seconds
+        self._patience = patience_seconds
         self._command = command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
         self._fs, self._root = fsspec.core.url_to_fs(self.url)
         self._is_local = isinstance(self._fs, LocalFileSystem)
@@ -98,8 +102,7 @@ class StoreLock:
         self._lost = ""
         self._ended.clear()
         try:
-            with self._guard():
-                self._acquire()
+            self._wait()
         except OSError as error:
             raise InputError(f"cannot lock {self.url}: {error}; choose another store") from error
         self._thread = threading.Thread(target=self._keep, name="store-lock", daemon=True)
@@ -138,6 +141,20 @@ class StoreLock:
             raise InputError(f"cannot renew the lock on {self.url}: {error}") from error
         if self._lost:
             raise InputError(self._lost)
+
+    def _wait(self) -> None:
+        """Acquire the lock, as soon as nobody else holds it."""
+        end = time.monotonic() + self._patience
+        while True:
+            try:
+                with self._guard():
+                    self._acquire()
+            except InputError:
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+            else:
+                return
 
     def _acquire(self) -> None:
         holder = self._read()

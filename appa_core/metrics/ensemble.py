@@ -209,6 +209,23 @@ class EnsembleStatistics(_DateSums):
         return np.asarray(counts / counts.sum(axis=-1, keepdims=True))
 
 
+def ensemble_crps(errors: np.ndarray) -> np.ndarray:
+    """CRPS of an infinite ensemble like this one at every point, fair (Ferro 2014).
+
+    Args:
+        errors: Members minus truth, (M, N); the CRPS of a single member is its absolute error.
+
+    Returns:
+        (N,).
+    """
+    members = len(errors)
+    ordered = np.sort(errors.astype(np.float64), axis=0)
+    factors = 2.0 * np.arange(members) - (members - 1)
+    pairs = max(members * (members - 1), 1)
+    distance = np.tensordot(factors, ordered, axes=1) * (2 / pairs)
+    return np.asarray(np.abs(ordered).mean(axis=0) - distance / 2)
+
+
 def _ensemble_fields(errors: np.ndarray) -> dict[str, np.ndarray]:
     """Fields (H, W) by statistic, from members minus truth sorted along axis 0.
 

@@ -31,10 +31,12 @@ OPTIONAL = (
     "weighting_width",  # of a weighting function, in ln(p)
     "footprint_km",  # radius of the area that is seen; a point if absent
     "report_id",  # rows of one sounding or scan, whose errors may be correlated
+    "correlation_ln_p",  # over which errors of a report are correlated, in ln(p)
+    "correlation_km",  # and along the ground; independent if 0 or absent
     "rejected",  # why a row is not used
 )
 COLUMNS = (*REQUIRED, *OPTIONAL)
-_NUMBERS = (
+NUMBERS = (
     "latitude",
     "longitude",
     "level",
@@ -44,8 +46,10 @@ _NUMBERS = (
     "top_level",
     "weighting_width",
     "footprint_km",
+    "correlation_ln_p",
+    "correlation_km",
 )
-_TEXT = ("quantity", "platform", "station_id", "report_id", "rejected")
+TEXT = ("quantity", "platform", "station_id", "report_id", "rejected")
 _NEEDS = {
     "level": ("level",),
     "station": ("elevation_m",),
@@ -98,9 +102,9 @@ class ObservationTable:
             )
         table = frame.reset_index(drop=True).reindex(columns=list(COLUMNS))
         table["valid_time"] = _times(table["valid_time"], source)
-        for name in _NUMBERS:
+        for name in NUMBERS:
             table[name] = _numbers(table[name], name, source)
-        for name in _TEXT:
+        for name in TEXT:
             text = table[name].astype(object)
             table[name] = text.where(text.notna(), "").astype(str).astype(object)
         checked = cls(table)
@@ -153,7 +157,8 @@ class ObservationTable:
         """
         rejected = self.frame["rejected"].to_numpy(object, copy=True)
         rejected[np.asarray(choice, bool) & self.is_used] = reason
-        return ObservationTable(self.frame.assign(rejected=rejected))
+        reasons = pd.Series(rejected, self.frame.index, dtype=object)
+        return ObservationTable(self.frame.assign(rejected=reasons))
 
     def require_used(self) -> ObservationTable:
         """The rows that have not been rejected.
@@ -210,6 +215,8 @@ class ObservationTable:
                 f"{source}: expected a {name} in hPa",
                 name,
             )
+        for name in ("correlation_ln_p", "correlation_km"):
+            _require(frame[name] < 0, frame, f"{source}: expected a length of 0 or more", name)
         for key, rows in frame.groupby("quantity"):
             self._require_columns(str(key), rows, source)
             if not is_si:

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from appa_core.errors import InputError
-from appa_core.schema import StateSchema
+from appa_core.observe.interpolation import unit_vectors
+from appa_core.schema import Grid, StateSchema
 
 EARTH_RADIUS_M = 6.371e6
 GRAVITATIONAL_PARAMETER = 3.986004418e14
-_SURFACE = (
+#: What stations measure.
+SURFACE = (
     "2m_temperature",
     "10m_u_component_of_wind",
     "10m_v_component_of_wind",
     "mean_sea_level_pressure",
 )
-_SOUNDED = ("temperature", "u_component_of_wind", "v_component_of_wind", "specific_humidity")
+#: What is sounded at all levels.
+SOUNDED = ("temperature", "u_component_of_wind", "v_component_of_wind", "specific_humidity")
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,19 @@ class CircularOrbit:
     inclination_deg: float = 75.0
     first_longitude_deg: float = 180.0
 
+    @property
+    def period_minutes(self) -> float:
+        """Of a revolution, by Kepler's third law."""
+        radius = EARTH_RADIUS_M + 1e3 * self.altitude_km
+        return float(2 * np.pi * np.sqrt(radius**3 / GRAVITATIONAL_PARAMETER) / 60)
+
+    def passes(self, minutes: np.ndarray) -> np.ndarray:
+        """Number of the pass from one turning point to the next, (N,) int64."""
+        return np.floor(2 * minutes / self.period_minutes + 0.5).astype(np.int64)
+
     def ground_track(self, minutes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Latitude and longitude (in [0, 360)) in degrees below the satellite, (N,) each."""
-        radius = EARTH_RADIUS_M + 1e3 * self.altitude_km
-        period = 2 * np.pi * np.sqrt(radius**3 / GRAVITATIONAL_PARAMETER) / 60
-        angle = np.pi + 2 * np.pi * minutes / period
+        angle = np.pi + 2 * np.pi * minutes / self.period_minutes
         tilt = np.deg2rad(self.inclination_deg)
         latitude = np.arcsin(np.sin(tilt) * np.sin(angle))
         along = np.arctan2(np.cos(tilt) * np.sin(angle), np.cos(angle)) - np.pi
@@ -99,14 +110,15 @@ def simulate_network(schema: StateSchema, states: int, plan: NetworkPlan) -> Net
     count = round(plan.station_share * rows * columns)
     stations = rng.choice(rows * columns, count, replace=False, p=area / area.sum())
     orbits = [CircularOrbit(first_longitude_deg=360 * rng.random()) for _ in range(plan.orbiters)]
-    surface = [i for i, c in enumerate(schema.channels) if c.variable in _SURFACE]
-    sounded = [i for i, c in enumerate(schema.channels) if c.variable in _SOUNDED]
+    surface = [i for i, c in enumerate(schema.channels) if c.variable in SURFACE]
+    sounded = [i for i, c in enumerate(schema.channels) if c.variable in SOUNDED]
     parts = []
     for state in range(states):
         parts.append(_points(state, surface, stations, plan.station_std, rows * columns))
         for orbit in orbits:
             minutes = state * 60.0 * schema.step_hours + np.arange(plan.fixes) - plan.fixes / 2
-            seen = _seen_cells(schema, orbit.ground_track(minutes), plan.radius_deg)
+            track = orbit.ground_track(minutes)
+            seen, _ = seen_cells(schema.grid, track, plan.radius_deg)
             parts.append(_points(state, sounded, seen, plan.sounding_std, rows * columns))
     return NetworkPoints(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
@@ -122,14 +134,26 @@ def _points(
     )
 
 
-def _seen_cells(
-    schema: StateSchema, track: tuple[np.ndarray, np.ndarray], radius_deg: float
-) -> np.ndarray:
-    """Cells whose centres lie within a radius of any point of a ground track."""
-    latitude, longitude = (np.deg2rad(part)[:, None] for part in track)
-    cell_latitude = np.deg2rad(np.repeat(schema.grid.latitudes, schema.grid.shape[1]))
-    cell_longitude = np.deg2rad(np.tile(schema.grid.longitudes, schema.grid.shape[0]))
-    cosine = np.sin(latitude) * np.sin(cell_latitude) + np.cos(latitude) * np.cos(
-        cell_latitude
-    ) * np.cos(cell_longitude - longitude)
-    return np.flatnonzero((cosine > np.cos(np.deg2rad(radius_deg))).any(axis=0))
+def seen_cells(
+    grid: Grid, track: tuple[np.ndarray, np.ndarray], radius_deg: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cells whose centres lie within a radius of any point of a ground track.
+
+    Args:
+        grid: Cells.
+        track: Latitude and longitude of N points in degrees.
+        radius_deg: Of the area seen from each point.
+
+    Returns:
+        Positions in a flattened (H, W), ascending, and the point that each is nearest to.
+    """
+    rows, columns = grid.shape
+    cells = unit_vectors(np.repeat(grid.latitudes, columns), np.tile(grid.longitudes, rows))
+    best = np.full(len(cells), -np.inf)
+    nearest = np.zeros(len(cells), np.int64)
+    for i, point in enumerate(unit_vectors(*track)):
+        cosine = cells @ point
+        closer = cosine > best
+        best[closer], nearest[closer] = cosine[closer], i
+    seen = np.flatnonzero(best > np.cos(np.deg2rad(radius_deg)))
+    return seen, nearest[seen]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from appa_core.errors import InputError
 
 #: Where a quantity is measured: at a pressure level, at the surface (2 m, 10 m or sea level), at
-#: the elevation of a station, between two levels, through the whole column, or weighted over
-#: levels around a peak.
-Place = Literal["level", "surface", "station", "layer", "column", "weighted"]
+#: the elevation of a station, between two levels, through the whole column, weighted over levels
+#: around a peak, or as a user's own operator has it.
+Place = Literal["level", "surface", "station", "layer", "column", "weighted", "own"]
+#: What rows that a user's own operator reads call their quantity.
+OWN = "own"
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,7 @@ QUANTITIES: dict[str, Quantity] = {
             "total_column_water_vapour", "kg m-2", 0, 100, 5, "column", ("specific_humidity",)
         ),
         Quantity("brightness_temperature", "K", 130, 340, 3, "weighted", ("temperature",)),
+        Quantity(OWN, "as its operator has it", -inf, inf, 1, "own", ()),
     )
 }
 

@@ -52,6 +52,32 @@ class Background:
             time_factor=self.time_factor[:, :states, :states],
         )
 
+    def after(self, known: Tensor) -> Self:
+        """The background of the states that follow known ones, given these.
+
+        The time factor is lower triangular: known states fix the first of what it acts on, and
+        leave the rest as it is.
+
+        Args:
+            known: First states, (B, n, *S).
+        """
+        count, std = known.shape[1], self._std_of_states()
+        scaled = (known - self.mean[:, :count]) / std[:count]
+        factor = self.time_factor
+        first = replace(self, time_factor=torch.linalg.inv(factor[:, :count, :count]))
+        tail = replace(self, time_factor=factor[:, count:, :count])
+        moved = tail._in_time(first._in_time(scaled))  # noqa: SLF001
+        return replace(
+            self,
+            mean=self.mean[:, count:] + std[count:] * moved,
+            std=std[count:],
+            time_factor=factor[:, count:, count:],
+        )
+
+    def _std_of_states(self) -> Tensor:
+        """(L, *S)."""
+        return self.std.expand(self.mean.shape[1], *self.rest.shape)
+
     def at_each_time(self) -> Self:
         """The same covariance of each state, independent from one state to the next."""
         eye = torch.eye(self.mean.shape[1]).to(self.time_factor)

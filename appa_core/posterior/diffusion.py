@@ -122,7 +122,7 @@ class DiffusionPosterior:
         drawn = torch.zeros(task.length, dtype=torch.bool)
         for window in windows:
             x = self._redraw(task, window, x, drawn, purpose=0)
-            drawn[window.first : window.first + k] = True
+            drawn[window.first : window.stop] = True
         return x
 
     def _redraw(
@@ -132,7 +132,7 @@ class DiffusionPosterior:
             window_task(task, window, x, drawn, purpose), Fold(task.blanket_states)
         )
         out = x.clone()
-        out[:, window.first : window.first + task.blanket_states] = part
+        out[:, window.first : window.stop] = part
         return out
 
     def _sweep(self, task: PosteriorTask, x: Tensor) -> Tensor:

@@ -55,7 +55,7 @@ class ExpectedStates:
         n, k = self.first_states, self.task.blanket_states
         _, *others = chain_windows(self.task.length, k, n)
         x = first
-        for window in (Window(0, tuple(range(n))), *others):
+        for window in (Window(0, k, tuple(range(n))), *others):
             x = torch.cat([x, self._following(window, x)], dim=1)
         return x
 

@@ -15,6 +15,7 @@ from appa_core.diffusion.trajectory import BlanketDenoiser, NetworkCost
 from appa_core.errors import InputError, NumericalError
 from appa_core.guidance.observation import Observation
 from appa_core.posterior.background import Background
+from appa_core.posterior.localisation import Places
 
 
 class RowNoise(Protocol):
@@ -33,6 +34,34 @@ class RowNoise(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Climatology:
+    """Draws of the prior, as states, for methods that know no latents.
+
+    Args:
+        ensemble: Blankets of standardised states, (N, K, C, H, W).
+        places: Where their values lie, and the observations of the task.
+    """
+
+    ensemble: Tensor
+    places: Places
+
+    def around(self, states: range, middle: int) -> tuple[Tensor, Tensor]:
+        """Parts of blankets (N, len(states), ...) whose middle, (N, ...), stands for a state.
+
+        Raises:
+            InputError: Blankets do not reach so far.
+        """
+        first = self.ensemble.shape[1] // 2 - (middle - states.start)
+        if first < 0 or first + len(states) > self.ensemble.shape[1]:
+            raise InputError(
+                f"blankets of {self.ensemble.shape[1]} states do not reach from state {middle} to "
+                f"states {states.start} to {states.stop - 1}; lower the method's reach"
+            )
+        part = self.ensemble[:, first : first + len(states)]
+        return part, part[:, middle - states.start]
+
+
 @dataclass(frozen=True, kw_only=True)
 class PosteriorTask:
     """Trajectories to draw: a batch of rows, members x dates, of L states each.
@@ -47,6 +76,7 @@ class PosteriorTask:
         labels: What to call a row in messages.
         blankets_at_once: Most blankets in one call of the network: the memory budget.
         background: Gaussian prior, for variational methods.
+        climatology: Draws of the prior, for optimal interpolation.
         dynamics: First states (B, n, *S) to trajectories (B, L, *S), for strong constraints; None:
             those that the denoiser has learned.
         on_evaluation: Called after every guided evaluation.
@@ -61,6 +91,7 @@ class PosteriorTask:
     labels: Sequence[str]
     blankets_at_once: int = 1 << 30
     background: Background | None = None
+    climatology: Climatology | None = None
     dynamics: Callable[[Tensor], Tensor] | None = None
     on_evaluation: Callable[[], object] = lambda: None
 

@@ -67,11 +67,6 @@ class Variational:
 
     def draw(self, task: PosteriorTask) -> Tensor:
         """Trajectories, (B, L, *S)."""
-        if task.condition.mask.any():
-            raise InputError(
-                "variational methods take what is known of states from the background and the "
-                "observations, not from a mask of known states; observe them instead"
-            )
         transform, like = self._transform(task)
         prior_control = unit_controls(task, like, purpose=_CONTROL)
         observation = task.observation
@@ -93,20 +88,31 @@ class Variational:
         background = task.background
         if background is None:
             raise InputError("variational methods need a background covariance; give one")
-        states = background.mean.shape[1]
+        held = background.mean.shape[1]
+        known = _known_states(task)
         wanted = self.initial_states if self.kind == "strong-4dvar" else task.length
-        if states < wanted or (states > wanted and self.kind != "strong-4dvar"):
+        if held < wanted or (held > wanted and self.kind != "strong-4dvar"):
             raise InputError(
-                f"the background is of {states} states and {self.kind} needs one of {wanted}; "
+                f"the background is of {held} states and {self.kind} needs one of {wanted}; "
                 "estimate it from trajectories of that length"
             )
         if self.kind == "3dvar":
             background = background.at_each_time()
+        elif self.kind == "strong-4dvar":
+            background = background.initial(self.initial_states)
+        if known.shape[1] >= wanted:
+            raise InputError(
+                f"{known.shape[1]} states are known, and {self.kind} controls {wanted}: nothing "
+                "is left to draw"
+            )
+        free: Background = background.after(known) if known.shape[1] else background
+        states: Callable[[Tensor], Tensor] = lambda w: torch.cat(
+            [known.expand(len(w), *known.shape[1:]), free.trajectory(w)], 1
+        )
         if self.kind != "strong-4dvar":
-            return background.trajectory, background.control_shape
+            return states, free.control_shape
         dynamics = task.dynamics or ExpectedStates.of(task, self.initial_states)
-        initial: Background = background.initial(self.initial_states)
-        return lambda w: dynamics(initial.trajectory(w)), initial.control_shape
+        return lambda w: dynamics(states(w)), free.control_shape
 
     def _gauss_newton(
         self,
@@ -144,3 +150,25 @@ class Variational:
         # a row whose misfit is not a number has not moved, which would look like the prior
         known = torch.isfinite(solution.residual)[:, None]
         return w + torch.where(known, solution.x, torch.nan).reshape(shape)
+
+
+def _known_states(task: PosteriorTask) -> Tensor:
+    """The given states that a trajectory begins with, (B, n, *S).
+
+    Raises:
+        InputError: Others are given.
+    """
+    mask = (
+        task.condition.mask.flatten(2)[..., 0]
+        if task.condition.mask.ndim > 2
+        else task.condition.mask
+    )
+    count = int(mask[0].sum())
+    expected = torch.zeros_like(mask)
+    expected[:, :count] = 1
+    if not torch.equal(mask, expected):
+        raise InputError(
+            "variational methods can be given the first states of a trajectory, the same of all "
+            "members; observe other states instead"
+        )
+    return task.condition.known[:, :count]

@@ -17,24 +17,36 @@ from appa_core.posterior.task import PosteriorTask
 
 @dataclass(frozen=True)
 class Window:
-    """States `first` .. `first` + K - 1, some of which are given.
+    """Consecutive states of a trajectory, some of which are given.
 
     Args:
         first: First state.
+        states: How many.
         given: Positions within the window that are given, as they are in the trajectory.
     """
 
     first: int
+    states: int
     given: tuple[int, ...]
+
+    @property
+    def stop(self) -> int:
+        """State before which it ends."""
+        return self.first + self.states
+
+    @property
+    def leading(self) -> int:
+        """Given states at its beginning."""
+        return next((i for i in range(self.states) if i not in self.given), self.states)
 
 
 def chain_windows(length: int, blanket: int, known: int) -> list[Window]:
     """Blankets one after the other, each given the last `known` states before its own."""
-    windows = [Window(0, ())]
+    windows = [Window(0, blanket, ())]
     drawn = blanket
     while drawn < length:
         first = min(drawn - known, length - blanket)
-        windows.append(Window(first, tuple(range(drawn - first))))
+        windows.append(Window(first, blanket, tuple(range(drawn - first))))
         drawn = first + blanket
     return windows
 
@@ -42,7 +54,7 @@ def chain_windows(length: int, blanket: int, known: int) -> list[Window]:
 def reversed_windows(length: int, windows: list[Window], blanket: int) -> list[Window]:
     """The same windows, backwards in time."""
     return [
-        Window(length - blanket - w.first, tuple(sorted(blanket - 1 - g for g in w.given)))
+        Window(length - w.stop, blanket, tuple(sorted(blanket - 1 - g for g in w.given)))
         for w in windows
     ]
 
@@ -66,7 +78,7 @@ def sweep_windows(length: int, blanket: int, known: int, shift: int) -> list[Win
     for first in sorted(firsts):
         left = range(known) if first > 0 else range(0)
         right = range(blanket - known, blanket) if first + blanket < length else range(0)
-        windows.append(Window(first, (*left, *right)))
+        windows.append(Window(first, blanket, (*left, *right)))
     return windows
 
 
@@ -82,9 +94,8 @@ def window_task(
         drawn: Whether each state has a value, (L,); observations of others wait.
         purpose: Number of the stream of noise.
     """
-    k = task.blanket_states
-    states = range(window.first, window.first + k)
-    here = slice(states.start, states.stop)
+    states = range(window.first, window.stop)
+    here = slice(window.first, window.stop)
     told = task.condition.states(here)
     mask = told.mask.clone()
     mask[:, list(window.given)] = 1
@@ -93,13 +104,13 @@ def window_task(
     return replace(
         task,
         condition=Condition(known, mask, told.context, doubt),
-        observation=observation_of(task.observation, window, x, drawn, k),
+        observation=observation_of(task.observation, window, x, drawn),
         noise=task.noise.window(states, purpose),
     )
 
 
 def observation_of(
-    observation: Observation, window: Window, x: Tensor, drawn: Tensor, blanket: int
+    observation: Observation, window: Window, x: Tensor, drawn: Tensor
 ) -> Observation:
     """The observations that inform a window, as functions of its states.
 
@@ -111,24 +122,25 @@ def observation_of(
     Raises:
         InputError: Errors go together across windows, and the operator is one of a window alone.
     """
-    states = range(window.first, window.first + blanket)
     own: Any = getattr(observation.A, "window", None)
     if own is not None:
-        operator, inside = own(states.start, states.stop)
+        operator, inside = own(window.first, window.stop)
+        if window.leading:  # what these states read has been heard already
+            inside = inside & ~own(window.first, window.first + window.leading)[1]
         inside = inside.expand(max(len(inside), len(observation.y)), -1)
         _require_independent(observation, inside)
         return _restricted(observation, operator, inside)
     if observation.empty:
         return observation
     after = drawn.clone()
-    after[states.start : states.stop] = True
-    free = [states.start + i for i in range(blanket) if i not in window.given]
+    after[window.first : window.stop] = True
+    free = [window.first + i for i in range(window.states) if i not in window.given]
     waiting = _depends(observation, x, (~after).nonzero().flatten().tolist())
     inside = _depends(observation, x, free) & ~waiting
     inside = observation.errors.coupled(inside) & ~waiting
 
     def inserted(part: Tensor) -> Tensor:
-        whole = torch.cat([x[:, : states.start], part, x[:, states.stop :]], dim=1)
+        whole = torch.cat([x[:, : window.first], part, x[:, window.stop :]], dim=1)
         return observation.A(whole)
 
     return _restricted(observation, inserted, inside)

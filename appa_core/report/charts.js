@@ -57,7 +57,7 @@ const Charts = (() => {
       svg,
       "text",
       { x: (left + right) / 2, y: bottom + 36, "text-anchor": "middle" },
-      "Lead time (h)",
+      `${Data.report.hoursLabel} (h)`,
     );
     element(svg, "text", { x: 14, y: 13 }, spec.yLabel);
     if (spec.reference !== undefined) {

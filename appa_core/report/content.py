@@ -73,14 +73,41 @@ class FieldBlock:
         return self.display or display_of(self.units)
 
 
+@dataclass(frozen=True)
+class ReportTable:
+    """A table of numbers and texts.
+
+    Args:
+        title: Heading.
+        note: What it shows, in a sentence.
+        columns: Headings of the columns.
+        rows: As many cells each; None and NaN show as a dash.
+
+    Raises:
+        DataError: A row has another number of cells.
+    """
+
+    title: str
+    note: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str | float | int | None]]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise DataError(
+                    f"table {self.title!r} has {len(self.columns)} columns and a row of {len(row)}"
+                )
+
+
 @dataclass(frozen=True, eq=False)
 class ForecastReport:
-    """Content of the page about one forecast.
+    """Content of the page about one forecast, or about an analysis over some time.
 
     Args:
         title: Heading of the page.
         simulated_notice: Shown prominently: what the data are and are not. May be empty.
-        init_time: Start of the forecast; without a time zone it is UTC.
+        init_time: Start, from which leads count; without a time zone it is UTC.
         lead_hours: Lead times in hours, ascending, (T,).
         latitudes: Degrees, ascending, (H,).
         longitudes: Degrees east in [0, 360), ascending, (W,).
@@ -90,6 +117,8 @@ class ForecastReport:
             a dash. `units` is read where the variable is not one of the schema's.
         provenance: How the forecast was made; values may be mappings and lists.
         score_note: What the scores are means over, in a sentence.
+        hours_label: What the axis of hours is called.
+        tables: Shown below the scores.
 
     Raises:
         InputError: There is no field, or `init_time` is not a time.
@@ -106,6 +135,8 @@ class ForecastReport:
     score_rows: Sequence[Mapping[str, Any]] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     score_note: str = ""
+    hours_label: str = "Lead time"
+    tables: Sequence[ReportTable] = ()
 
     def __post_init__(self) -> None:
         if not self.fields:
@@ -122,6 +153,11 @@ class ForecastReport:
         if (np.diff(np.asarray(self.lead_hours)) <= 0).any():
             raise DataError(f"lead times must ascend; they are {list(self.lead_hours)}")
         _ = self.valid_times
+
+    @property
+    def is_forecast(self) -> bool:
+        """Whether hours count from the start of a forecast."""
+        return self.hours_label == "Lead time"
 
     @property
     def grid(self) -> Grid:

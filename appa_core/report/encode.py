@@ -72,6 +72,7 @@ def encode_report(report: ForecastReport, score_rows: list[dict[str, Any]]) -> d
     return {
         "initTime": report.init_label,
         "leadHours": [int(h) for h in report.lead_hours],
+        "hoursLabel": report.hours_label,
         "validTimes": report.valid_times,
         "latitudes": [round(x, 6) for x in grid.latitudes],
         "longitudes": [round(x, 6) for x in grid.longitudes],

@@ -23,14 +23,15 @@ def embedded(figure: Figure, alt: str) -> str:
     return f"![{alt}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
 
 
-def loss_curve(losses: np.ndarray, label: str) -> Figure:
-    """Loss by iteration, and its running mean."""
+def loss_curve(losses: np.ndarray, label: str, first: int = 1) -> Figure:
+    """Loss by iteration from the `first` on, and its running mean."""
     figure = Figure(figsize=(7, 3), layout="constrained")
     axes = figure.subplots()
-    axes.plot(np.arange(1, len(losses) + 1), losses, lw=0.5, alpha=0.4, label="each iteration")
+    iterations = np.arange(first, first + len(losses))
+    axes.plot(iterations, losses, lw=0.5, alpha=0.4, label="each iteration")
     width = max(1, len(losses) // 50)
     mean = np.convolve(losses, np.ones(width) / width, mode="valid")
-    axes.plot(np.arange(width, len(losses) + 1), mean, label=f"mean of {width}")
+    axes.plot(iterations[width - 1 :], mean, label=f"mean of {width}")
     axes.set(xlabel="iteration", ylabel="loss", yscale="log", title=label)
     axes.legend()
     return figure

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from appa_core.errors import DataError
-from appa_core.report.content import SCORES, ForecastReport
+from appa_core.report.content import SCORES, ForecastReport, ReportTable
 from appa_core.report.units import display_of
 from appa_core.schema import VARIABLES
 
@@ -59,6 +59,26 @@ def score_table(rows: Sequence[Mapping[str, Any]]) -> str:
         f'<table id="all-scores"><thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{body}\n</tbody></table></div>"
     )
+
+
+def plain_table(table: ReportTable) -> str:
+    """A table with its heading, as a section of the page."""
+    head = "".join(f'<th scope="col">{escape(c)}</th>' for c in table.columns)
+    body = "\n".join(
+        f"<tr>{''.join(f'<td>{escape(_cell(c))}</td>' for c in row)}</tr>" for row in table.rows
+    )
+    return (
+        f'<section aria-label="{escape(table.title)}"><h2>{escape(table.title)}</h2>\n'
+        f'<p class="hint">{escape(table.note)}</p>\n'
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}">'
+        f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div></section>"
+    )
+
+
+def _cell(value: str | float | None) -> str:
+    if isinstance(value, str):
+        return value
+    return str(value) if isinstance(value, int) else number_text(_number(value))
 
 
 def definition_list(mapping: Mapping[str, Any]) -> str:

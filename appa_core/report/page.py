@@ -11,7 +11,7 @@ from importlib.resources import files
 from appa_core.report.coastlines import coastline_text
 from appa_core.report.content import FieldBlock, ForecastReport
 from appa_core.report.encode import encode_report, script_safe_json
-from appa_core.report.fragments import definition_list, score_table, shown_scores
+from appa_core.report.fragments import definition_list, plain_table, score_table, shown_scores
 
 __all__ = ["FieldBlock", "ForecastReport", "render_forecast_report"]
 
@@ -46,6 +46,8 @@ def render_forecast_report(content: ForecastReport) -> str:
         "summary": escape(_summary(content)),
         "score-note": escape(content.score_note),
         "score-table": score_table(scores),
+        "hours-label": escape(content.hours_label),
+        "tables": "\n".join(plain_table(table) for table in content.tables),
         "provenance": definition_list(content.provenance),
         "data": script_safe_json(encode_report(content, scores)),
         "coastlines": coastline_text(),
@@ -75,7 +77,9 @@ def _summary(content: ForecastReport) -> str:
     members = sorted({block.ensemble.shape[0] for block in content.fields})
     rows, columns = content.grid.shape
     counts = " to ".join(str(m) for m in dict.fromkeys((members[0], members[-1])))
-    return (
-        f"Start {content.init_label}. Leads {content.lead_hours[0]} to "
-        f"{content.lead_hours[-1]} h. {counts} members. Grid of {rows} by {columns} points."
-    )
+    size = f"{counts} members. Grid of {rows} by {columns} points."
+    if content.is_forecast:
+        first, last = content.lead_hours[0], content.lead_hours[-1]
+        return f"Start {content.init_label}. Leads {first} to {last} h. {size}"
+    times = content.valid_times
+    return f"{times[0]} to {times[-1]}, {len(times)} states shown. {size}"

@@ -16,6 +16,7 @@ from appa_core.errors import InputError
 from appa_core.io.readers.black_list import read_black_list
 from appa_core.observations.control.check import Evidence, Expectation
 from appa_core.observations.table import ObservationTable
+from appa_core.observe.quantities import OWN
 from appa_core.observe.terms import unusable
 from appa_core.steps.models import Model
 from appa_core.steps.reported import observed_rows, report_operator
@@ -131,7 +132,8 @@ def _where_usable(
         observed_rows(table, times), schema, len(times), model.normalisation.missing
     )
     found = _nothing(len(table))
-    picks = np.flatnonzero(reasons == "")
+    # of what a user's own operator reads nothing is expected
+    picks = np.flatnonzero((reasons == "") & (table.frame["quantity"] != OWN).to_numpy())
     if len(picks):
         _fill(found, picks, expect(table.rows(picks), times))
     return found

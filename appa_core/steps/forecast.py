@@ -72,6 +72,8 @@ class ForecastJob:
         model_folder: Registered model.
         model_key: Hash of the model's files.
         device: Where networks run.
+        starts_from_draws: Known states are draws, which differ from member to member and are not
+            the truth: blankets take them as they take states that a blanket drew.
     """
 
     request: ForecastRequest
@@ -79,6 +81,7 @@ class ForecastJob:
     model_folder: str
     model_key: str
     device: str = "cpu"
+    starts_from_draws: bool = False
 
     @cached_property
     def preset(self) -> Preset:
@@ -115,9 +118,21 @@ class ForecastJob:
 
 
 def prepare_forecast(
-    request: ForecastRequest, source: StateSource, model_folder: Path, device: str
+    request: ForecastRequest,
+    source: StateSource,
+    model_folder: Path,
+    device: str,
+    *,
+    starts_from_draws: bool = False,
 ) -> ForecastJob:
     """Check everything that can be wrong with a request, before any work.
+
+    Args:
+        request: What is asked.
+        source: Where known and verifying states are read.
+        model_folder: Registered model.
+        device: Where networks run.
+        starts_from_draws: The forecast starts from what was drawn, from no state of the source.
 
     Raises:
         InputError: The start is not in the data, the lead does not fit the step, a variable,
@@ -134,10 +149,11 @@ def prepare_forecast(
             f"model {request.model} cannot start a forecast from known states: its network is not "
             "told which states are known; such a model is conditioned on observations alone"
         )
-    job = ForecastJob(
-        request, source, str(model_folder), model_key(verify_model(model_folder)), device
-    )
+    key = model_key(verify_model(model_folder))
+    job = ForecastJob(request, source, str(model_folder), key, device, starts_from_draws)
     _ = job.plan, job.selection
+    if starts_from_draws:
+        return job
     known = job.times(range(1 - job.plan.known_states, 1))
     try:
         source.open().require(known)
@@ -203,6 +219,7 @@ class Forecaster:
                 "blanket": blanket,
                 "sampling": job.preset.sampling.hashed(),
                 "dtype": job.request.dtype,
+                **({"starts_from_draws": True} if job.starts_from_draws else {}),
             },
             {"known": previous.key, "model": job.model_key},
             seed=job.request.seed,
@@ -228,13 +245,16 @@ class Forecaster:
         drawn = range(first, first + plan.drawn_states)
         shape = tuple(known.shape[2:])
         noise = blanket_noise(job.request.seed, members, drawn, shape, device)
-        doubt = job.preset.sampling.chained_doubt if blanket else 0.0
-        if blanket:
+        chained = bool(blanket) or job.starts_from_draws
+        doubt = job.preset.sampling.chained_doubt if chained else 0.0
+        if chained:
             noise = noise * job.preset.sampling.chained_noise_scale
         if doubt:
-            before = range(first - plan.known_states, first)
-            seed = job.request.seed
-            known = known + doubt * blanket_noise(seed, members, before, shape, known.device, 1)
+            count, seed = plan.known_states, job.request.seed
+            # the first blanket's known states have no lead of their own
+            before, stream = (range(first - count, first), 1) if blanket else (range(count), 2)
+            error = blanket_noise(seed, members, before, shape, known.device, stream)
+            known = known + doubt * error
         empty = torch.zeros(len(members), plan.known_states, *shape, device=device)
         given = torch.cat([known.to(device), torch.zeros_like(noise)], dim=1)
         mask = torch.zeros(1, plan.blanket_states, 1, 1, 1, device=device)

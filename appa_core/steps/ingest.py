@@ -95,6 +95,18 @@ def ingested_states(store: str, source: str, preset: Preset) -> Cube:
     return Cube.load(url)
 
 
+def held_period(cube: Cube) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """First time of the states that a cube holds, and the time before which they end.
+
+    Raises:
+        InputError: It holds none.
+    """
+    times = cube.times()
+    if not len(times):
+        raise InputError(f"{cube.url} holds no states; ingest some (python -m flows.ingest)")
+    return times[0], times[-1] + pd.Timedelta(hours=cube.spec.step_hours)
+
+
 @dataclass(frozen=True)
 class IngestUnit:
     """One block to read, and why.

@@ -50,15 +50,20 @@ def require_own_statistics(statistics: Artifact, preset: Preset) -> None:
 
 
 def require_latents(
-    cube: Cube, statistics: Artifact, preset: Preset, period: tuple[pd.Timestamp, pd.Timestamp]
+    cube: Cube,
+    statistics: Artifact,
+    preset: Preset,
+    period: tuple[pd.Timestamp, pd.Timestamp],
+    coder: str | None = None,
 ) -> None:
-    """Raise InputError if latents have another shape than a preset's, or other statistics.
+    """Raise InputError if latents are not a preset's, of another autoencoder, or not the fitted.
 
     Args:
         cube: Latents.
         statistics: What `fit_latent_statistics` gave.
         preset: Sizes of the networks.
         period: The training period, which the statistics are of.
+        coder: Key of the autoencoder that they must be of; None: any.
     """
     expected, found = latent_shape(preset), cube.spec.shape(cube.spec.variables[0])
     if found != expected:
@@ -67,12 +72,19 @@ def require_latents(
             f"rows, columns) {expected}, found {found}; they are of another autoencoder: encode "
             f"the states with this one (python -m flows.encode --preset {preset.name})"
         )
+    encoded_by = cube.spec.parents.get("coder")
+    if coder is not None and encoded_by != coder:
+        raise InputError(
+            f"the latents in {cube.url} are of another autoencoder: expected {coder}, found "
+            f"{encoded_by}; encode the states with this one (python -m flows.encode --preset "
+            f"{preset.name})"
+        )
     made_from = statistics.manifest["parents"].get("latents")
     if made_from != (digest := cube.digest(*period)):
         raise InputError(
-            f"the latents in {cube.url}, encoded by {cube.spec.parents.get('coder')}, have digest "
-            f"{digest} over the training period; their statistics {statistics.key} are of "
-            f"{made_from}: of another autoencoder, or of before latents were added or replaced; "
+            f"the latents in {cube.url}, encoded by {encoded_by}, have digest {digest} over the "
+            f"training period; their statistics {statistics.key} are of {made_from}: of another "
+            "autoencoder, or of before latents were added or replaced; "
             "fit the statistics to these latents"
         )
 

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
-from appa_core.config.requests import ForecastRequest
+from appa_core.config.requests import EnsembleRequest
 from appa_core.errors import InputError
 from appa_core.io.store import MANIFEST, Artifact, ArtifactStore, Recipe, write_atomically
 from appa_core.report.content import FieldBlock, ForecastReport
 from appa_core.report.page import render_forecast_report
 from appa_core.schema import Channel
 from appa_core.steps.forecast import FORECAST, ForecastJob
-from appa_core.steps.score import SCORES, Comparison, compare, ensemble_fields
+from appa_core.steps.score import SCORES, compare, ensemble_fields
 from appa_core.steps.step import run_step
 
 REPORT = "report.html"
+_START = {
+    False: "known states are encoded",
+    True: "states up to the start are drawn given the observations of the hours before",
+}
 _SHOWN = (
     Channel("geopotential", 500),
     Channel("temperature", 850),
@@ -40,7 +46,7 @@ def write_report(
     recompute: bool = False,
 ) -> Artifact:
     """Write `report.html`, a self-contained page."""
-    recipe = Recipe("report", 1, {}, {"forecast": forecast.key, "scores": scores.key})
+    recipe = Recipe("report", 2, {}, {"forecast": forecast.key, "scores": scores.key})
 
     def build(folder: Path) -> Mapping[str, Any]:
         with scores.verify().local() as data:
@@ -59,30 +65,17 @@ def _content(
     with forecast.local() as folder:
         ensemble = ensemble_fields(job, folder / FORECAST)
         source = str(xr.open_zarr(folder / FORECAST, consolidated=False).attrs["source"])
-    channels = job.selection.channels
-    shown = [c for c in _SHOWN if c in channels] or list(channels[:3])
     complete = comparison is not None and comparison.truth.shape[0] == ensemble.shape[1]
-    blocks = []
-    for channel in shown:
-        i = channels.index(channel)
-        where = "" if channel.level is None else f" at {channel.level} hPa"
-        blocks.append(
-            FieldBlock(
-                channel_name=channel.name,
-                label=channel.variable.replace("_", " ").capitalize() + where,
-                units=channel.units,
-                truth=_channel(comparison, "truth", i) if complete else None,
-                ensemble=ensemble[:, :, i],
-                climatology=_channel(comparison, "climatology", i) if complete else None,
-                signed="component" in channel.variable,
-            )
-        )
+    known = comparison if complete else None
+    blocks = field_blocks(
+        job.selection.channels,
+        ensemble,
+        None if known is None else known.truth,
+        None if known is None else known.climatology,
+    )
     step = job.preset.state.step_hours
     extent = "Global" if job.request.region is None else "Regional"
-    rows = [
-        {str(k): None if pd.isna(v) else v for k, v in row.items()}
-        for row in table.to_dict("records")
-    ]
+    rows = table_rows(table)
     return ForecastReport(
         title=f"{extent} ensemble forecast from {job.request.time:%Y-%m-%d %H:%M} UTC",
         simulated_notice=source if source.startswith("Simulated") else "",
@@ -97,13 +90,54 @@ def _content(
     )
 
 
-def _channel(comparison: Comparison | None, name: str, index: int) -> Any:
-    return None if comparison is None else getattr(comparison, name)[:, index]
+def table_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table, with None for what is missing."""
+    return [
+        {str(k): None if pd.isna(v) else v for k, v in row.items()}
+        for row in table.to_dict("records")
+    ]
 
 
-def _command(request: ForecastRequest) -> str:
-    """The command line that makes a forecast of this request."""
-    words = ["python -m flows.forecast"]
+def shown_channels(channels: Sequence[Channel]) -> list[Channel]:
+    """Those that a page shows."""
+    return [c for c in _SHOWN if c in channels] or list(channels[:3])
+
+
+def field_blocks(
+    channels: Sequence[Channel],
+    ensemble: np.ndarray,
+    truth: np.ndarray | None,
+    climatology: np.ndarray | None,
+) -> list[FieldBlock]:
+    """The fields that a page shows.
+
+    Args:
+        channels: What the arrays hold.
+        ensemble: (M, T, C, H, W), SI units.
+        truth: (T, C, H, W) or None.
+        climatology: (T, C, H, W) or None.
+    """
+    blocks = []
+    for channel in shown_channels(channels):
+        i = list(channels).index(channel)
+        where = "" if channel.level is None else f" at {channel.level} hPa"
+        blocks.append(
+            FieldBlock(
+                channel_name=channel.name,
+                label=channel.variable.replace("_", " ").capitalize() + where,
+                units=channel.units,
+                truth=None if truth is None else truth[:, i],
+                ensemble=ensemble[:, :, i],
+                climatology=None if climatology is None else climatology[:, i],
+                signed="component" in channel.variable,
+            )
+        )
+    return blocks
+
+
+def command_of(request: EnsembleRequest, flow: str = "forecast") -> str:
+    """The command line that makes what a request asks for."""
+    words = [f"python -m flows.{flow}"]
     for name, value in request.hashed().items():
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, dict):
@@ -111,19 +145,19 @@ def _command(request: ForecastRequest) -> str:
             words.append(f"{option}={','.join(f'{value[side]:g}' for side in sides)}")
         elif isinstance(value, list):
             words.append(f"{option} {' '.join(str(item) for item in value)}")
-        elif value is not None:
-            words.append(f"{option} {value}")
+        elif value not in {None, ""}:
+            words.append(f"{option} {shlex.quote(str(value))}")
     return " ".join(words)
 
 
 def _provenance(job: ForecastJob, forecast: Artifact, scores: Artifact) -> dict[str, Any]:
     request = job.request
     return {
-        "Command": _command(request),
+        "Command": command_of(request),
         "Method": (
-            "Latent diffusion: known states are encoded; blankets of consecutive latents are "
-            f"drawn by {job.preset.sampling.steps} evaluations of the denoiser each, given the "
-            f"last {job.plan.known_states} states; members differ in their noise alone."
+            f"Latent diffusion: {_START[job.starts_from_draws]}; blankets of consecutive latents "
+            f"are drawn by {job.preset.sampling.steps} evaluations of the denoiser each, given "
+            f"the last {job.plan.known_states} states; members differ in their noise alone."
         ),
         "Seed": request.seed,
         "Members": request.members,
@@ -171,11 +205,34 @@ def export(
         "request": job.request.hashed(),
         "model": {"name": job.request.model, "key": job.model_key},
         "states": {"name": job.source.name, "fingerprint": job.source.fingerprint},
-        "artifacts": {
-            a.manifest["step"]: {"key": a.key, "digest": a.digest, "files": a.manifest["files"]}
-            for a in (forecast, scores, report)
-        },
+        "artifacts": described(forecast, scores, report),
     }
+    return export_files(
+        output, manifest, [(forecast, FORECAST), (scores, SCORES), (report, REPORT)]
+    )
+
+
+def described(*artifacts: Artifact) -> dict[str, Any]:
+    """Keys, digests and files of artifacts by step, for a manifest."""
+    return {
+        a.manifest["step"]: {"key": a.key, "digest": a.digest, "files": a.manifest["files"]}
+        for a in artifacts
+    }
+
+
+def export_files(
+    output: Path, manifest: Mapping[str, Any], files: Sequence[tuple[Artifact, str]]
+) -> Path:
+    """Copy files of artifacts into a folder, which is seen either complete or not at all.
+
+    Args:
+        output: The folder; what was exported there before is replaced.
+        manifest: What tells one export from another, written as `manifest.json`.
+        files: Artifacts, and which of their files or folders.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
     text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
     if (output / MANIFEST).is_file() and (output / MANIFEST).read_text("utf-8") == text:
         return output
@@ -184,7 +241,7 @@ def export(
         scratch = output.parent / f".{output.name}.{uuid.uuid4().hex}"
         try:
             scratch.mkdir()
-            for artifact, name in ((forecast, FORECAST), (scores, SCORES), (report, REPORT)):
+            for artifact, name in files:
                 with artifact.local() as data:
                     copy = shutil.copytree if (data / name).is_dir() else shutil.copyfile
                     copy(data / name, scratch / name)

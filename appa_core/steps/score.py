@@ -94,8 +94,10 @@ class ForecastStatistics:
 
 
 def verified_leads(job: ForecastJob) -> range:
-    """Leads, in states, whose truth is in the source; from 1."""
+    """Leads, in states, whose truth is in the source, with the start's; from 1."""
     available = set(job.source.open().times)
+    if job.request.time not in available:
+        return range(1, 1)
     leads = range(1, job.plan.lead_states + 1)
     count = next((i for i, t in enumerate(job.times(leads)) if t not in available), len(leads))
     return range(1, count + 1)

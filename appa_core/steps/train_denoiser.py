@@ -202,7 +202,7 @@ class _Lesson:
 
 
 def denoiser_job(
-    preset: Preset, latents: Cube, statistics: Artifact, seed: int = 0
+    preset: Preset, latents: Cube, statistics: Artifact, seed: int = 0, coder: str | None = None
 ) -> TrainingJob:
     """The training of the denoiser of a preset.
 
@@ -211,15 +211,16 @@ def denoiser_job(
         latents: Encoded states of the training and validation periods.
         statistics: What `fit_latent_statistics` gave.
         seed: Seed of initial weights, batches and noise.
+        coder: Key of the autoencoder that the latents must be of; None: any.
 
     Raises:
         InputError: A latent of the training or validation period is absent, or the latents are
-            of another autoencoder than the preset's or the statistics'.
+            of another autoencoder than asked for, the preset's or the statistics'.
     """
     config, split = preset.denoiser, preset.split
     start, end = pd.Timestamp(split.train_start), pd.Timestamp(split.test_start)
     require_states(latents, start, end)
-    require_latents(latents, statistics, preset, training_period(preset))
+    require_latents(latents, statistics, preset, training_period(preset), coder)
     recipe = Recipe(
         step=STEP,
         version=3,

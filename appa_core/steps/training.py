@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter, sleep
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from appa_core.errors import InputError, IntegrityError, NumericalError, ResourceError
+from appa_core.errors import InputError, NumericalError, ResourceError
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
-from appa_core.io.tensors import load_tensors, save_tensors
+from appa_core.io.tensors import save_tensors
+from appa_core.steps.checkpoints import Checkpoints
 from appa_core.steps.step import run_step
 from appa_core.training.history import History
 from appa_core.training.lesson import Batch, Lesson, read_ahead
 from appa_core.training.parallel import Processes
 from appa_core.training.settings import OptimiserSettings, RunSettings
-from appa_core.training.trainer import Trainer
+from appa_core.training.trainer import NotFiniteError, Trainer
 
 WEIGHTS = "weights.safetensors"
 CURVE = "curve.json"
-_CHECKPOINT = "checkpoint.safetensors"
 _HELD_OUT_BATCH = 16
-_log = logging.getLogger(__name__)
+_APPEARS_SECONDS, _LOOK_SECONDS = 90.0, 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,14 +47,6 @@ class TrainingJob:
     settings: OptimiserSettings
     checkpoint_every: int
     patience: int | None = None
-
-    def checkpoint(self, iteration: int) -> Recipe:
-        """Identity of the checkpoint after some iterations."""
-        return dataclasses.replace(
-            self.recipe,
-            step=f"{self.recipe.step}-checkpoint",
-            config={**self.recipe.config, "iteration": iteration},
-        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +120,23 @@ def run_training(
         ) from error
 
 
+def await_artifact(store: ArtifactStore, recipe: Recipe) -> Artifact:
+    """An artifact that another process has committed; network file systems show it late.
+
+    Raises:
+        ResourceError: It does not appear.
+    """
+    end = monotonic() + _APPEARS_SECONDS
+    while (found := store.find(recipe)) is None:
+        if monotonic() >= end:
+            raise ResourceError(
+                f"{store.url} does not show {recipe.step} {recipe.key}, which was written: all "
+                "nodes must see one store; look at its file system and run the command again"
+            )
+        sleep(_LOOK_SECONDS)
+    return found
+
+
 def _watch_nothing(_: Progress) -> None:
     return None
 
@@ -150,14 +159,20 @@ class _Training:
             run=run,
         )
         self._history = History()
-        self._started = perf_counter()
+        self._checkpoints = Checkpoints(store, job.recipe, self._run.keep)
         self._resume()
 
     def advance(self, observe: Observer, should_stop: Callable[[], bool]) -> bool:
         """Train to the end; False if stopped before."""
+        iterations = range(self._trainer.iteration, self._job.settings.iterations)
+        with closing(self._batches(iterations)) as batches:
+            return self._advance(batches, observe, should_stop)
+
+    def _advance(
+        self, batches: Iterator[Batch], observe: Observer, should_stop: Callable[[], bool]
+    ) -> bool:
         job, trainer = self._job, self._trainer
         total, every = job.settings.iterations, job.checkpoint_every
-        batches = self._batches(range(trainer.iteration, total))
         while trainer.iteration < total and not self._history.is_stale(job.patience):
             begun = perf_counter()
             loss, norm = self._step(batches)
@@ -191,11 +206,9 @@ class _Training:
         if self._processes.is_first:
             run_step(self._store, self._job.recipe, build)
         self._processes.total([0.0])
-        result = self._store.find(self._job.recipe)
-        assert result is not None
-        return result
+        return await_artifact(self._store, self._job.recipe)
 
-    def _batches(self, iterations: range) -> Iterator[Batch]:
+    def _batches(self, iterations: range) -> Generator[Batch, None, None]:
         workers = self._run.loader_workers
         return read_ahead(self._job.lesson, iterations, self._share, self.micro, workers)
 
@@ -203,12 +216,18 @@ class _Training:
         parts = [next(batches) for _ in range(len(self._share) // self.micro)]
         try:
             return self._trainer.step(parts, self._job.lesson.loss)
-        except NumericalError as error:
-            which = self._job.lesson.describe(self._trainer.iteration, self._share)
+        except NotFiniteError as error:
+            which = self._job.lesson.describe(self._trainer.iteration, self._positions(error))
             raise NumericalError(
                 f"{error}, with {which}; the last checkpoint stays: look at these data, or lower "
                 "learning_rate in the preset and train again"
             ) from error
+
+    def _positions(self, error: NotFiniteError) -> list[int]:
+        """Those of the micro-batches to blame, in whichever process; all if none is."""
+        every = range(self._job.lesson.batch_size)
+        blamed = [every[i * self.micro : (i + 1) * self.micro] for i in error.parts]
+        return [p for part in blamed or [every] for p in part]
 
     def _validate(self) -> Mapping[str, float]:
         lesson = self._job.lesson
@@ -234,48 +253,29 @@ class _Training:
         return scores
 
     def _save_checkpoint(self) -> None:
-        iteration = self._trainer.iteration
+        # all processes must ask for the state
         state = self._trainer.state_dict() | self._history.state_dict()
-        if not self._processes.is_first:
-            return
-
-        def build(folder: Path) -> Mapping[str, Any]:
-            save_tensors(folder / _CHECKPOINT, state)
-            return {"iteration": iteration, "history": self._history.summary()}
-
-        started = perf_counter()
-        with self._store.stage() as folder:
-            summary = build(folder)
-            seconds = perf_counter() - started
-            self._store.commit(self._job.checkpoint(iteration), folder, summary, seconds)
-        for old, _ in list(self._checkpoints())[self._run.keep :]:
-            self._store.discard(self._job.checkpoint(old))
-
-    def _checkpoints(self) -> Iterator[tuple[int, Artifact]]:
-        """Those of this job, last first."""
-        mine = {}
-        for artifact in self._store.artifacts(f"{self._job.recipe.step}-checkpoint", lenient=True):
-            iteration = int(artifact.manifest["config"]["iteration"])
-            if artifact.key == self._job.checkpoint(iteration).key:
-                mine[iteration] = artifact
-        yield from sorted(mine.items(), reverse=True)
+        if self._processes.is_first:
+            self._checkpoints.save(self._trainer.iteration, state, self._history.summary())
 
     def _resume(self) -> None:
-        for iteration, artifact in self._checkpoints():
-            try:
-                with artifact.verify().local() as folder:
-                    state = load_tensors(folder / _CHECKPOINT)
-            except IntegrityError as error:
-                _log.warning(
-                    "the checkpoint after %d iterations is damaged (%s); going back to the one "
-                    "before it, or to the start",
-                    iteration,
-                    error,
-                )
-                continue
+        iteration, state, summary = self._checkpoints.last_whole()
+        self._require_agreement(iteration)
+        if state:
             self._trainer.load_state_dict(state, iteration)
-            self._history = History.of(artifact.summary["history"], state)
-            return
+            self._history = History.of(summary, state)
+
+    def _require_agreement(self, iteration: int) -> None:
+        """Raise InputError unless all processes continue after the same iteration."""
+        own = [0.0] * self._processes.world
+        own[self._processes.rank] = float(iteration)
+        found = [int(x) for x in self._processes.total(own)]
+        if len(set(found)) > 1:
+            raise InputError(
+                f"the processes of this training found checkpoints after different iterations: "
+                f"{found}, by rank; all must see the same store ({self._store.url}) and the same "
+                "files in it: give one that the nodes share with --store, and run it again"
+            )
 
 
 def _split(batch: int, run: RunSettings, processes: Processes) -> tuple[range, int]:

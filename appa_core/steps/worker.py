@@ -1,8 +1,8 @@
 """One process of a training that `torch.distributed.run` started: `python -m ... ORDER.json`.
 
 It tells its launcher how it goes by files of a folder that both know: `progress.jsonl`, a line an
-iteration; `error-<rank>.json`, when something is wrong that a message explains; and it looks for
-a file `stop`, at which it writes a checkpoint and ends.
+iteration; `warnings.jsonl`, a line a warning; `error-<rank>.json`, when something is wrong that a
+message explains; and it looks for a file `stop`, at which it writes a checkpoint and ends.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import dataclasses
 import json
+import logging
 import os
 import signal
 import sys
@@ -29,6 +30,7 @@ from appa_core.training.parallel import Processes
 from appa_core.training.settings import RunSettings
 
 PROGRESS = "progress.jsonl"
+WARNINGS = "warnings.jsonl"
 STOP = "stop"
 PARENT = "APPA_PARENT"
 _PR_SET_PDEATHSIG = 1
@@ -45,6 +47,7 @@ class TrainingOrder:
         data: URL of the cube of states, or of latents.
         statistics: The normalisation, or the statistics of latents: an artifact of the store.
         seed: Seed of initial weights, batches and noise.
+        coder: Key of the autoencoder that latents must be of; None: any.
     """
 
     network: Literal["autoencoder", "denoiser"]
@@ -53,17 +56,24 @@ class TrainingOrder:
     data: str
     statistics: Artifact
     seed: int = 0
+    coder: str | None = None
 
     def job(self) -> TrainingJob:
-        """The training that is ordered."""
-        make = autoencoder_job if self.network == "autoencoder" else denoiser_job
-        return make(self.preset, Cube.load(self.data), self.statistics, self.seed)
+        """The training that is ordered.
+
+        Raises:
+            InputError: The data do not fit the preset, or the autoencoder.
+        """
+        data = Cube.load(self.data)
+        if self.network == "autoencoder":
+            return autoencoder_job(self.preset, data, self.statistics, self.seed)
+        return denoiser_job(self.preset, data, self.statistics, self.seed, self.coder)
 
     def write(self, path: Path, run: RunSettings, device: str) -> None:
         """Write the order, and what to train on, for `main`."""
         manifest = self.statistics.manifest
         content = {
-            **{k: getattr(self, k) for k in ("network", "store", "data", "seed")},
+            **{k: getattr(self, k) for k in ("network", "store", "data", "seed", "coder")},
             "preset": self.preset.hashed(),
             "statistics": [manifest["step"], manifest["key"]],
             "run": dataclasses.asdict(run),
@@ -83,6 +93,7 @@ class TrainingOrder:
             data=content["data"],
             statistics=statistics,
             seed=content["seed"],
+            coder=content["coder"],
         )
         return order, RunSettings(**content["run"]), content["device"]
 
@@ -99,13 +110,25 @@ def die_with_parent() -> None:
     os.environ[PARENT] = str(os.getpid())
 
 
-class _Reporter:
+class _Reporter(logging.Handler):
     """Tells the launcher of this machine."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(logging.WARNING)
         self._folder = folder
         self._asked = False
         signal.signal(signal.SIGTERM, self._ask)
+        if self._speaks:
+            logging.getLogger("appa_core").addHandler(self)
+
+    @property
+    def _speaks(self) -> bool:
+        """Whether this is the first process of its machine, which speaks for the others."""
+        return os.environ.get("LOCAL_RANK", "0") == "0"
+
+    def _append(self, name: str, content: Any) -> None:
+        with (self._folder / name).open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(content) + "\n")
 
     def _ask(self, _number: int, _frame: FrameType | None) -> None:
         self._asked = True
@@ -115,10 +138,13 @@ class _Reporter:
         return self._asked or (self._folder / STOP).exists()
 
     def progress(self, progress: Progress) -> None:
-        """Write a line, in the first process of a machine."""
-        if os.environ.get("LOCAL_RANK", "0") == "0":
-            with (self._folder / PROGRESS).open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(dataclasses.asdict(progress)) + "\n")
+        """Write a line about an iteration."""
+        if self._speaks:
+            self._append(PROGRESS, dataclasses.asdict(progress))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line about a warning."""
+        self._append(WARNINGS, record.getMessage())
 
     def error(self, error: AppaError) -> None:
         """Write what is wrong."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol
@@ -17,6 +19,8 @@ from appa_core.nn.bases import Network
 Batch = Mapping[str, Tensor]
 #: Iteration, and positions within its batch.
 _Part = tuple[int, Sequence[int]]
+#: Micro-batches that are read ahead by each reader.
+_AHEAD = 2
 
 
 class Lesson(Protocol):
@@ -113,22 +117,42 @@ class _Samples(Dataset[Batch]):
 
 def read_ahead(
     lesson: Lesson, iterations: range, share: range, micro: int, workers: int
-) -> Iterator[Batch]:
-    """Micro-batches of a process in order, read ahead by worker processes if there are any.
+) -> Generator[Batch, None, None]:
+    """Micro-batches of a process in order, at most a few of them in memory.
+
+    They are read while others are learned: in a thread, or in processes of their own, which pay
+    where Python's part of the reading is large.
 
     Args:
         lesson: Reads them.
         iterations: Which iterations.
         share: Positions of the batch that this process handles.
         micro: Samples of a micro-batch; divides the share.
-        workers: Reading processes.
+        workers: Reading processes; 0: a thread.
     """
-    loader = DataLoader(
+    parts = _Parts(iterations, share, micro)
+    if not workers:
+        yield from _read_by_a_thread(lesson, parts)
+        return
+    yield from DataLoader(
         _Samples(lesson),
         batch_size=None,
-        sampler=_Parts(iterations, share, micro),
+        sampler=parts,
         num_workers=workers,
-        prefetch_factor=2 if workers else None,
+        prefetch_factor=_AHEAD,
         generator=torch.Generator(),  # the global one is left alone
     )
-    yield from loader
+
+
+def _read_by_a_thread(lesson: Lesson, parts: _Parts) -> Generator[Batch, None, None]:
+    reader = ThreadPoolExecutor(1, "read-ahead")
+    ahead: deque[Future[Batch]] = deque()
+    try:
+        for part in parts:
+            ahead.append(reader.submit(lesson.batch, *part))
+            if len(ahead) > _AHEAD:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        reader.shutdown(cancel_futures=True)

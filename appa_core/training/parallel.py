@@ -16,6 +16,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils.checkpoint import checkpoint
 
+from appa_core.errors import InputError
 from appa_core.nn.bases import Network
 from appa_core.training.settings import RunSettings
 
@@ -36,8 +37,12 @@ class Processes:
 
     @classmethod
     def alone(cls, device: str) -> Processes:
-        """A single process, on `cpu` or on the first accelerator."""
-        return cls(device=torch.device(device))
+        """A single process, on `cpu` or on the first accelerator.
+
+        Raises:
+            InputError: There is no such accelerator.
+        """
+        return cls(device=_place(device, 0))
 
     @classmethod
     def join(cls, device: str, local_rank: int) -> Processes:
@@ -46,11 +51,12 @@ class Processes:
         Args:
             device: `cpu`, or `cuda` for the accelerator of this process's local rank.
             local_rank: The number of this process on its machine.
+
+        Raises:
+            InputError: This machine has no such accelerator, or not so many.
         """
-        if device == "cpu":
-            place = torch.device("cpu")
-        else:
-            place = torch.device(device, local_rank)
+        place = _place(device, local_rank)
+        if place.index is not None:
             torch.accelerator.set_device_index(place.index)
         dist.init_process_group("gloo" if device == "cpu" else "nccl")
         return cls(dist.get_rank(), dist.get_world_size(), place)
@@ -103,6 +109,20 @@ class Processes:
             fully_shard(unit, mesh=mesh)
         fully_shard(network, mesh=mesh)
         return network
+
+
+def _place(device: str, number: int) -> torch.device:
+    """`cpu`, or the accelerator of a number; InputError if this machine does not have it."""
+    if device == "cpu":
+        return torch.device("cpu")
+    kind = torch.accelerator.current_accelerator(check_available=True)
+    count = torch.accelerator.device_count() if kind and kind.type == device else 0
+    if number >= count:
+        raise InputError(
+            f"expected a {device} device for each training process of this machine, found "
+            f"{count}: start at most so many processes with --nproc, or use --device cpu"
+        )
+    return torch.device(device, number)
 
 
 def recompute_units(network: Network) -> None:

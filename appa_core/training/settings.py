@@ -7,6 +7,8 @@ from typing import Literal
 
 import torch
 
+from appa_core.errors import InputError
+
 Precision = Literal["float32", "bfloat16", "float16"]
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -59,8 +61,11 @@ class RunSettings:
         sharding: `ddp` keeps all weights in every process, `fsdp` shares them out.
         recompute: Recompute blocks in the backward pass instead of keeping their activations.
         compile: Compile the network with torch.compile.
-        loader_workers: Processes that read data ahead, for every training process.
+        loader_workers: Processes that read data ahead, for every training process; 0: a thread.
         keep: Checkpoints to keep.
+
+    Raises:
+        InputError: A number is too small.
     """
 
     micro_batch: int | None = None
@@ -69,3 +74,10 @@ class RunSettings:
     compile: bool = False
     loader_workers: int = 0
     keep: int = 2
+
+    def __post_init__(self) -> None:
+        for name, least in (("micro_batch", 1), ("loader_workers", 0), ("keep", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                option = "keep-checkpoints" if name == "keep" else name.replace("_", "-")
+                raise InputError(f"expected --{option} of {least} or more, got {value}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -19,6 +19,20 @@ from appa_core.training.parallel import Processes, laid_out_as, set_synchronised
 from appa_core.training.settings import OptimiserSettings, RunSettings
 
 _Network = TypeVar("_Network", bound=nn.Module)
+
+
+class NotFiniteError(NumericalError):
+    """A loss or a gradient that is not finite.
+
+    Args:
+        message: What was found.
+        parts: Micro-batches whose loss is not finite, numbered over all processes; none if only
+            the gradient is not.
+    """
+
+    def __init__(self, message: str, parts: Sequence[int]) -> None:
+        super().__init__(message)
+        self.parts = parts
 
 
 def initialised(make: Callable[[], _Network], generator: torch.Generator) -> _Network:
@@ -75,10 +89,10 @@ class Trainer:
             Loss, and norm of the gradient before clipping.
 
         Raises:
-            NumericalError: The loss or gradient is not finite; the weights are as before.
+            NotFiniteError: The loss or gradient is not finite; the weights are as before.
         """
         self.network.train()
-        loss = 0.0
+        losses = []
         for number, batch in enumerate(batches):
             with (
                 self._seeded(number),
@@ -86,13 +100,14 @@ class Trainer:
             ):
                 part = self._loss(batch, loss_of) / len(batches)
                 self._scaler.scale(part).backward()  # type: ignore[no-untyped-call]
-            loss += part.item()
-        (loss,) = self.processes.total([loss / self.processes.world])
+            losses.append(part.item())
+        (loss,) = self.processes.total([sum(losses) / self.processes.world])
         norm = self._clipped_norm()
         if not math.isfinite(loss) or not (math.isfinite(norm) or self._scaler.is_enabled()):
             self._forget_gradients()
-            raise NumericalError(
-                f"loss {loss:g} with gradient norm {norm:g} at iteration {self.iteration}"
+            raise NotFiniteError(
+                f"loss {loss:g} with gradient norm {norm:g} at iteration {self.iteration}",
+                self._not_finite(losses),
             )
         share = self.settings.rate(self.iteration)
         for rated in self._optimisers:
@@ -103,6 +118,13 @@ class Trainer:
         self.iteration += 1
         self._average_weights()
         return loss, norm
+
+    def _not_finite(self, losses: list[float]) -> list[int]:
+        """Numbers of the micro-batches, over all processes, whose loss is not finite."""
+        flags = [0.0] * (self.processes.world * len(losses))
+        first = self.processes.rank * len(losses)
+        flags[first : first + len(losses)] = [float(not math.isfinite(x)) for x in losses]
+        return [i for i, flag in enumerate(self.processes.total(flags)) if flag]
 
     def _loss(self, batch: Batch, loss_of: Callable[[nn.Module, Batch], Tensor]) -> Tensor:
         device = self.processes.device

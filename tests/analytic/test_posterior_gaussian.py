@@ -179,9 +179,9 @@ def test_all_schedules_draw_from_the_posterior(schedule):
 # with 2048 draws the sampling error of the mean is 0.022
 @pytest.mark.parametrize("variance", [0.3, 0.005])
 def test_very_many_observations(variance):
-    """400 of 8 states, which leave a tenth or a hundredth of the prior's sd."""
+    """200 of 8 states, which leave little doubt."""
     guidance = replace(CONVERGED, counts=SafeguardCounts())
-    errors = errors_of(diffusion(guidance), ar1_seen_often(50, variance), 2048)
+    errors = errors_of(diffusion(guidance), ar1_seen_often(25, variance), 2048)
     assert_close(errors, mean=0.04, sd=0.06, correlation=0.1)
     assert guidance.counts == SafeguardCounts(evaluations=64 * 2048)
 

@@ -99,7 +99,7 @@ def test_a_window_knows_of_errors_that_it_shares_with_others():
     x = problem.exact(1, seed=1)
     task = problem.task(DRAWS, 6)
     everything = torch.ones(task.length, dtype=torch.bool)
-    window = window_task(task, Window(3, (0, 5)), x.expand(DRAWS, -1), everything, purpose=1)
+    window = window_task(task, Window(3, 6, (0, 5)), x.expand(DRAWS, -1), everything, purpose=1)
     method = DiffusionPosterior(LogLogitSchedule(), DpmSolver(2), 64, Mmps("cg", 8, 1e-8), Fold(6))
     part = draw_posterior(window, method)[:, 1:5]
     mean, sd = given_the_rest(problem, x[0], free)

@@ -11,11 +11,8 @@ from appa_core.diffusion.denoiser import Condition
 from appa_core.diffusion.noise import KeyedNoise
 from appa_core.diffusion.schedule import LogLinearSchedule
 from appa_core.errors import InputError
-from appa_core.guidance.covariance import (
-    BlockCovariance,
-    DiagonalCovariance,
-    LowRankCovariance,
-)
+from appa_core.guidance.block_covariance import BlockCovariance
+from appa_core.guidance.covariance import DiagonalCovariance, LowRankCovariance
 from appa_core.guidance.mmps import Mmps
 from appa_core.guidance.observation import Observation
 from appa_core.posterior.diffusion import DiffusionPosterior, Fold
@@ -200,14 +197,14 @@ def test_states_known_from_the_start_and_unused_observations_stay_so():
         observation=replace(task.observation, used=used),
     )
     x, drawn = normal(ROWS, 8), torch.ones(8, dtype=torch.bool)
-    part = window_task(task, Window(1, (0,)), x, drawn, 0)
+    part = window_task(task, Window(1, 4, (0,)), x, drawn, 0)
     assert part.condition.mask.tolist() == [[1.0, 0.0, 1.0, 0.0]] * ROWS
     assert torch.equal(part.condition.known[:, 2], known[:, 3])
     assert torch.equal(part.condition.known[:, 0], x[:, 1])
     assert torch.equal(part.condition.context, known[:, 1:5])
     # of three: only of a given state; not used; of a free state
     assert part.observation.used.tolist() == [[0.0, 0.0, 0.0]] * ROWS
-    later = window_task(task, Window(4, (0,)), x, drawn, 0)
+    later = window_task(task, Window(4, 4, (0,)), x, drawn, 0)
     assert later.observation.used.tolist() == [[0.0, 0.0, 1.0]] * ROWS
 
 
@@ -219,13 +216,13 @@ def test_errors_that_go_together_across_windows_are_known_where_states_are_given
     task = task_of(sums_over([{0}, {1}, {4}, {7}], 8), 4, 8, 4)
     task = replace(task, observation=replace(task.observation, cov_y=shared))
     drawn = torch.zeros(8, dtype=torch.bool)
-    first = window_task(task, Window(0, ()), task.condition.known, drawn, 0).observation
+    first = window_task(task, Window(0, 4, ()), task.condition.known, drawn, 0).observation
     assert first.used.tolist() == [[1.0, 1.0, 0.0, 0.0]] * ROWS
     drawn[:4] = True
-    second = window_task(task, Window(2, (0, 1)), task.condition.known, drawn, 0).observation
+    second = window_task(task, Window(2, 4, (0, 1)), task.condition.known, drawn, 0).observation
     assert second.used.tolist() == [[1.0, 0.0, 1.0, 0.0]] * ROWS
     alone = replace(task, observation=replace(task.observation, cov_y=independent_errors(4)))
-    third = window_task(alone, Window(2, (0, 1)), task.condition.known, drawn, 0).observation
+    third = window_task(alone, Window(2, 4, (0, 1)), task.condition.known, drawn, 0).observation
     assert third.used.tolist() == [[0.0, 0.0, 1.0, 0.0]] * ROWS
 
 
@@ -235,7 +232,9 @@ def test_doubts_go_with_the_states_that_are_known_from_the_start():
     mask[:, 3] = 1
     known = normal(ROWS, 8)
     task = replace(task, condition=Condition(known * mask, mask, known, doubt))
-    part = window_task(task, Window(1, (0,)), known, torch.ones(8, dtype=torch.bool), 0).condition
+    part = window_task(
+        task, Window(1, 4, (0,)), known, torch.ones(8, dtype=torch.bool), 0
+    ).condition
     assert part.mask.tolist() == [[1.0, 0.0, 1.0, 0.0]] * ROWS
     assert part.doubt.tolist() == [[0.0, 0.0, 0.25, 0.0]] * ROWS
 
@@ -260,7 +259,7 @@ def test_an_operator_may_say_itself_what_a_window_informs():
     used = torch.tensor([[1.0, 1.0, 0.0, 1.0]] * ROWS).double()
     task = replace(task, observation=replace(task.observation, used=used))
     drawn = torch.zeros(8, dtype=torch.bool)
-    seen = window_task(task, Window(2, ()), task.condition.known, drawn, 0).observation
+    seen = window_task(task, Window(2, 4, ()), task.condition.known, drawn, 0).observation
     assert seen.used.tolist() == [[0.0, 1.0, 0.0, 0.0]] * ROWS
     part = normal(ROWS, 4)
     residual = seen.residual(seen.predict(part))
@@ -272,14 +271,14 @@ def test_an_operator_may_say_itself_what_a_window_informs():
 def test_an_operator_of_windows_needs_errors_that_do_not_go_together_across_them():
     task = task_of(OneEach([1, 3, 4, 7]), 4, 8, 4)
     shared = LowRankCovariance(torch.ones(4).double(), torch.ones(4, 1).double())
-    blocks = BlockCovariance([torch.eye(1).double(), torch.ones(2, 2).double() + torch.eye(2)])
-    blocks = BlockCovariance([*blocks.blocks, torch.eye(1).double()])
+    one, two = torch.eye(1).double(), torch.ones(2, 2).double() + torch.eye(2)
+    blocks = BlockCovariance.of([one, two, one])
     drawn = torch.zeros(8, dtype=torch.bool)
 
     def window(errors, first, used=None):
         seen = replace(task.observation, cov_y=errors, used=used)
         whole = replace(task, observation=seen)
-        return window_task(whole, Window(first, ()), task.condition.known, drawn, 0).observation
+        return window_task(whole, Window(first, 4, ()), task.condition.known, drawn, 0).observation
 
     with pytest.raises(InputError, match=r"observation 2 goes together .* layout `fold`"):
         window(shared, 0)
@@ -298,7 +297,7 @@ def test_observations_with_a_flat_derivative_at_zero_are_used_too(operator):
     """Wind speeds and rain have one; states that are not drawn yet are zero."""
     task = task_of(operator, 4, 4, 4)
     nothing = torch.zeros(4, dtype=torch.bool)
-    seen = window_task(task, Window(0, ()), task.condition.known, nothing, 0).observation
+    seen = window_task(task, Window(0, 4, ()), task.condition.known, nothing, 0).observation
     assert seen.used.tolist() == [[1.0] * 4] * ROWS
 
 

@@ -257,7 +257,8 @@ def test_methods_are_read_from_files(tmp_path, name):
     config, path = quick_config(name), tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump(config.model_dump(mode="json")))
     assert load_method(str(path)) == config
-    assert config != load_method(name)
+    # nothing of optimal interpolation has to be made quicker
+    assert (config == load_method(name)) == (name == "optimal-interpolation")
 
 
 def test_methods_that_are_not_known_are_refused(tmp_path):

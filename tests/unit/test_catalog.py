@@ -149,6 +149,8 @@ def test_entries_become_sources():
     assert arco.urls == ("gs://gcp-public-data-arco-era5/ar/full_37-1h-0p25deg-chunk-1.zarr-v3",)
     assert resolve_source("nature") == NatureRun("nature")
     assert resolve_source("era5-cds") == CdsSource("era5-cds")
+    daily = resolve_source("era5-cds", {"split": "day", "cache": "/shared/cds"})
+    assert daily == CdsSource("era5-cds", split="day", cache="/shared/cds")
     sample = resolve_source("sample")
     assert sample.fingerprint == verify_sample(SAMPLE)["digest"]
     assert sample.urls == (str(SAMPLE / "states.zarr"),)

@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 from appa_core.errors import DataError, InputError
-from tasks.cluster import ClusterSettings, run_units
+from tasks.cluster import ClusterSettings, open_client, run_units
 from tests.dask_units import HandStarted, fails_at_three, process, square, touch_and_wait
 
 EMBEDDED = ClusterSettings(workers=2)
@@ -17,6 +17,21 @@ EMBEDDED = ClusterSettings(workers=2)
 @pytest.mark.parametrize("settings", [ClusterSettings(), EMBEDDED], ids=["here", "embedded"])
 def test_results_come_in_order_of_the_units(settings):
     assert run_units(square, range(12), settings, "squares") == [x * x for x in range(12)]
+
+
+@pytest.mark.parametrize("settings", [ClusterSettings(), EMBEDDED], ids=["here", "embedded"])
+def test_progress_is_shown(settings, capsys):
+    run_units(square, range(5), settings, "squares")
+    shown = capsys.readouterr().err
+    assert "squares: 100%" in shown
+    assert "5/5" in shown
+
+
+def test_memory_of_workers_is_bounded():
+    with open_client(ClusterSettings(workers=1, memory="768MiB")) as client:
+        (worker,) = client.scheduler_info()["workers"].values()
+    assert worker["memory_limit"] == 768 << 20
+    assert worker["nthreads"] == 1
 
 
 def test_work_is_shared_by_other_processes():

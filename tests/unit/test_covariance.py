@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from appa_core.errors import DataError
+from appa_core.guidance.block_covariance import BlockCovariance
 from appa_core.guidance.covariance import (
-    BlockCovariance,
     DiagonalCovariance,
     LowRankCovariance,
     scalar_covariance,
@@ -37,12 +37,11 @@ def dense(cov, size=SIZE):
     if isinstance(cov, LowRankCovariance):
         sigma = torch.diag_embed(cov.diagonal) + cov.factors @ cov.factors.mT
         return sigma.reshape(-1, size, size)
-    rows = max(len(block) if block.ndim == 3 else 1 for block in cov.blocks)
-    out, low = torch.zeros(rows, size, size, dtype=torch.float64), 0
-    for block in cov.blocks:
-        high = low + block.shape[-1]
-        out[:, low:high, low:high] = block
-        low = high
+    rows = max([len(g.matrix) for g in cov.groups if g.matrix.ndim == 4] or [1])
+    out = torch.diag(cov.variances).repeat(rows, 1, 1)
+    for group in cov.groups:
+        for i, places in enumerate(group.index):
+            out[:, places[:, None], places] = group.matrix[..., i, :, :]
     return out
 
 
@@ -56,9 +55,15 @@ CASES = {
     "low rank, by row": LowRankCovariance(positive(ROWS, SIZE), normal(ROWS, SIZE, 2, seed=1)),
     "rank above size": LowRankCovariance(positive(SIZE), normal(SIZE, SIZE + 2, seed=1)),
     "rank zero": LowRankCovariance(positive(SIZE), normal(SIZE, 0)),
-    "blocks, shared": BlockCovariance([definite(3), definite(1), definite(3, seed=1)]),
-    "blocks, by row": BlockCovariance([definite(ROWS, 3), definite(ROWS, 4)]),
-    "blocks, mixed": BlockCovariance([definite(3), definite(ROWS, 4)]),
+    "blocks, shared": BlockCovariance.of([definite(3), definite(1), definite(3, seed=1)]),
+    "blocks, by row": BlockCovariance.of([definite(ROWS, 3), definite(ROWS, 4)]),
+    "blocks, mixed": BlockCovariance.of([definite(3), definite(ROWS, 4)]),
+    "blocks, scattered": BlockCovariance.of(
+        [definite(2), definite(3, seed=1), definite(1)],
+        [torch.tensor([5, 1]), torch.tensor([0, 6, 2]), torch.tensor([3])],
+        positive(SIZE),
+    ),
+    "blocks, none": BlockCovariance.of([], [], positive(SIZE)),
 }
 MAPS = ("apply", "colour", "whiten", "whiten_transposed", "solve")
 
@@ -194,16 +199,61 @@ def test_factors_must_fit_the_diagonal(diagonal, factors):
 
 def test_blocks_must_be_symmetric_and_positive():
     with pytest.raises(DataError, match=r"block 1 .* not symmetric"):
-        BlockCovariance([torch.eye(2), torch.tensor([[1.0, 0.5], [0.0, 1.0]])])
+        BlockCovariance.of([torch.eye(2), torch.tensor([[1.0, 0.5], [0.0, 1.0]])])
     with pytest.raises(DataError, match=r"block 0 .* not symmetric"):
-        BlockCovariance([torch.ones(2, 3)])
+        BlockCovariance.of([torch.ones(2, 3)])
     with pytest.raises(DataError, match=r"block 0 .* not positive definite"):
-        BlockCovariance([torch.tensor([[1.0, 2.0], [2.0, 1.0]])])
+        BlockCovariance.of([torch.tensor([[1.0, 2.0], [2.0, 1.0]])])
     one_bad_row = torch.stack([torch.eye(2), -torch.eye(2)])
     with pytest.raises(DataError, match=r"block 0 .* not positive definite"):
-        BlockCovariance([one_bad_row])
+        BlockCovariance.of([one_bad_row])
+
+
+def test_blocks_are_where_they_were_put():
+    """Two reports of two rows each, and a row between them, by hand."""
+    blocks = [torch.tensor([[4.0, 1.0], [1.0, 2.0]]), torch.tensor([[3.0, -1.0], [-1.0, 5.0]])]
+    places = [torch.tensor([0, 3]), torch.tensor([4, 1])]
+    cov = BlockCovariance.of(blocks, places, torch.tensor([9.0, 9.0, 7.0, 9.0, 9.0]))
+    expected = [
+        [4.0, 0, 0, 1, 0],
+        [0.0, 5, 0, 0, -1],
+        [0.0, 0, 7, 0, 0],
+        [1.0, 0, 0, 2, 0],
+        [0.0, -1, 0, 0, 3],
+    ]
+    assert cov.apply(torch.eye(5)).tolist() == expected
+    assert len(cov.groups) == 1, "blocks of one size are applied together"
+
+
+USED = {
+    "whole and part": torch.tensor([[1, 1, 1, 0, 1, 0, 0]]),
+    "by row": torch.tensor([[1, 0, 1, 1, 0, 1, 1]]).repeat(ROWS, 1),
+    "nothing": torch.zeros(1, SIZE),
+}
+USED["by row"][1:, :3] = torch.tensor([0, 1, 1])
+
+
+@pytest.mark.parametrize("used", USED.values(), ids=USED)
+def test_what_is_left_out_is_as_if_it_had_never_been(cov, used):
+    used = used.double()
+    masked = matrix_of(cov.marginal(used).apply)
+    whole = dense(cov).expand(ROWS, -1, -1)
+    for row in range(ROWS):
+        here = used[row if len(used) > 1 else 0] > 0
+        close(masked[row][here][:, here], whole[row][here][:, here])
+        assert (masked[row][here][:, ~here] == 0).all()
+        assert (masked[row][~here][:, here] == 0).all()
+        outside = masked[row][~here][:, ~here]
+        assert (outside == torch.diag(outside.diagonal())).all()
+        assert (outside.diagonal() > 0).all()
+    v = normal(ROWS, SIZE, seed=2) * used
+    weights = cov.marginal(used).solve(v)
+    for row in range(ROWS):
+        here = used[row if len(used) > 1 else 0] > 0
+        close(weights[row][here], torch.linalg.solve(whole[row][here][:, here], v[row][here]))
+        close(weights[row][~here], torch.zeros(()).double())
 
 
 def test_blocks_must_cover_all_observations():
     with pytest.raises(DataError, match="blocks cover 2 observations of 3"):
-        BlockCovariance([torch.eye(2)]).apply(torch.ones(1, 3))
+        BlockCovariance.of([torch.eye(2)]).apply(torch.ones(1, 3))

@@ -1,6 +1,7 @@
 """What ingestion reads, what it leaves alone, and what it refuses."""
 
 import shutil
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from appa_core.errors import DataError, InputError, IntegrityError
 from appa_core.io.datasets import write_zarr
 from appa_core.io.sources import SourceSpec
-from appa_core.steps.ingest import IngestJob, ingest_unit, plan_ingest
+from appa_core.steps.ingest import IngestJob, held_period, ingest_unit, plan_ingest
 from tests.synthetic import synthetic_states, tiny_preset
 
 SCHEMA = tiny_preset().state.build()
@@ -47,6 +48,30 @@ def test_states_arrive_as_they_are_and_once(job, states):
         np.testing.assert_array_equal(read[name].values, states[name].values)
         assert read[name].attrs["units"] == states[name].attrs["units"]
     assert not ingested(job)
+
+
+def test_what_a_cube_holds_has_a_start_and_an_end(job):
+    with pytest.raises(InputError, match=r"holds no states; ingest some"):
+        held_period(job.cube())
+    ingested(job, START, MIDDLE)
+    assert held_period(job.cube()) == (START, MIDDLE)
+
+
+def test_memory_does_not_grow_with_the_period(job, tmp_path):
+    """A block at a time, however many there are."""
+
+    def peak(store, end):
+        tracemalloc.start()
+        try:
+            ingested(replace(job, store=str(tmp_path / store)), START, end)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak("warm", START + pd.Timedelta(days=2))
+    short, long = peak("short", START + pd.Timedelta(days=2)), peak("long", END)
+    block = 8 * len(SCHEMA.channels) * 32 * 64 * 4
+    assert long < short + block / 4  # of six blocks, and of one
 
 
 def test_the_order_of_blocks_does_not_matter(job, tmp_path):

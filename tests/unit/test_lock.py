@@ -67,6 +67,23 @@ def test_only_one_holds_it(url):
         assert read(url).pid == os.getpid()
 
 
+def test_the_patient_wait_until_it_is_free(url, monkeypatch):
+    monkeypatch.setattr(lock, "_RETRY_SECONDS", 0.05)
+    first, order = StoreLock(url), []
+
+    def leave():
+        order.append("first leaves")
+        first.__exit__(None, None, None)
+
+    first.__enter__()
+    with pytest.raises(InputError), StoreLock(url, patience_seconds=0.2):
+        pass
+    threading.Timer(0.5, leave).start()
+    with StoreLock(url, patience_seconds=60):
+        order.append("second enters")
+    assert order == ["first leaves", "second enters"]
+
+
 def test_the_error_says_who_since_when_and_what_to_do(url):
     owner = stranger(since=0.0, until=4e9)
     write(url, owner)
@@ -189,8 +206,8 @@ def test_losing_it_does_not_hide_what_went_wrong(url):
 
 def test_a_late_renewal_counts_if_nobody_took_it(url, monkeypatch):
     monkeypatch.setattr(StoreLock, "_keep", lambda _: None)
-    with StoreLock(url, expiry_seconds=0.05) as held:
-        time.sleep(0.1)
+    with StoreLock(url, expiry_seconds=1.0) as held:
+        time.sleep(1.1)
         assert not read(url).is_alive
         held.check()
         assert read(url).is_alive

@@ -95,6 +95,7 @@ def test_these_are_all():
     """A kind that is added to the union is to be added here too."""
     tried = {part["kind"] for parts in PARTS.values() for part in parts}
     tried |= {configuration["kind"] for configuration in OTHERS} | {"diffusion"}
+    tried |= {"optimal-interpolation"}  # of states, not of an AR(1): test_optimal_interpolation.py
     assert offered_kinds() == tried
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from appa_core.errors import DataError, InputError, NumericalError
-from appa_core.metrics.ensemble import EnsembleStatistics, FieldStatistics
+from appa_core.metrics.ensemble import EnsembleStatistics, FieldStatistics, ensemble_crps
 from appa_core.schema import Grid
 
 GRID = Grid.equiangular(6, 12)
@@ -148,3 +148,12 @@ def test_only_alike_statistics_add() -> None:
         point([1.0], 0.0) + FieldStatistics.empty((1, 1))  # type: ignore[operator]
     with pytest.raises(InputError, match="undefined"):
         _ = FieldStatistics.empty((1, 1)).rmse
+
+
+def test_crps_at_points_is_the_fair_one() -> None:
+    rng = np.random.default_rng(3)
+    ensemble, truth = rng.normal(size=(5, 7)), rng.normal(size=7)
+    expected = brute_force_crps(ensemble, truth, fair=True)
+    np.testing.assert_allclose(ensemble_crps(ensemble - truth), expected, rtol=1e-12)
+    one = ensemble[:1] - truth
+    np.testing.assert_allclose(ensemble_crps(one), np.abs(one[0]))

@@ -9,7 +9,8 @@ from appa_core.blankets import FoldPlan
 from appa_core.diffusion.denoiser import Condition
 from appa_core.diffusion.trajectory import NetworkCost, TrajectoryDenoiser
 from appa_core.errors import StalledError
-from appa_core.guidance.covariance import BlockCovariance, DiagonalCovariance, LowRankCovariance
+from appa_core.guidance.block_covariance import BlockCovariance
+from appa_core.guidance.covariance import DiagonalCovariance, LowRankCovariance
 from appa_core.guidance.mmps import Mmps, SafeguardCounts
 from appa_core.guidance.observation import Observation
 
@@ -40,7 +41,7 @@ ERRORS = {
     "correlated": LowRankCovariance(
         torch.full((SIZE,), 0.05, dtype=torch.float64), normal(SIZE, 1, seed=12)
     ),
-    "in blocks": BlockCovariance(
+    "in blocks": BlockCovariance.of(
         [torch.tensor([[0.2, 0.15], [0.15, 0.3]]).double(), 0.1 * torch.eye(2).double() + 0.05]
     ),
 }

@@ -1,5 +1,8 @@
 """How costs of methods are counted and compared."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +14,7 @@ from appa_core.errors import InputError
 from appa_core.guidance.covariance import DiagonalCovariance
 from appa_core.guidance.observation import Observation
 from appa_core.posterior.task import PosteriorTask
+from benchmarks import reanalysis
 from benchmarks.cost import Cost
 from benchmarks.reanalysis import Run, paired_interval, spread_skill, table
 
@@ -88,3 +92,33 @@ def test_methods_are_compared_date_by_date():
         "1/10.0",
     ]
     assert "| base | 1.5000 |  | 1.000 |  | 1.000 | 10 | 10 | 1/1.0 |" in base
+
+
+def test_methods_take_turns_in_going_first(monkeypatch, capsys, tmp_path):
+    asked = []
+
+    class Recorded:
+        def __init__(self, *_):
+            pass
+
+        def run(self, name, date):
+            asked.append((date, name))
+            return run(1.0 if name == "reference" else 0.9)
+
+        def headline(self):
+            return [("T850", 0)]
+
+    monkeypatch.setattr(reanalysis, "Experiment", Recorded)
+    monkeypatch.setattr(reanalysis, "load_model", lambda _: SimpleNamespace(key="abc"))
+    monkeypatch.setattr(reanalysis, "model_folder", lambda _: "")
+    monkeypatch.setattr(reanalysis, "state_source", lambda _: SimpleNamespace(url=""))
+    page = tmp_path / "page.md"
+    arguments = ["--dates", "2024-01-01", "2024-01-13", "2024-01-25", "--output", str(page)]
+    monkeypatch.setattr(sys, "argv", ["reanalysis", *arguments])
+    reanalysis.main()
+    by_date = [[name for d, name in asked if d == date] for date in dict(asked)]
+    assert by_date == [["reference", "mmps"], ["mmps", "reference"], ["reference", "mmps"]]
+    text = page.read_text("utf-8")
+    assert capsys.readouterr().out == text
+    assert "against `reference`, of CRPS" in text
+    assert "| mmps | 0.9000 | -10.0% (-10.0% .. -10.0%) |" in text

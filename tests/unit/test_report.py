@@ -17,7 +17,7 @@ import pytest
 
 from appa_core.errors import DataError, InputError
 from appa_core.report.coastlines import coastlines
-from appa_core.report.content import FieldBlock, ForecastReport, time_label
+from appa_core.report.content import FieldBlock, ForecastReport, ReportTable, time_label
 from appa_core.report.encode import Quantised, script_safe_json
 from appa_core.report.fragments import number_text
 from appa_core.report.page import render_forecast_report
@@ -271,3 +271,24 @@ def test_coastlines_are_whole_and_free_of_seams() -> None:
         on_seam = np.abs(points[:, 0]) > 179.98
         assert not (on_seam[1:] & on_seam[:-1]).any()
         assert points[:, 1].min() > -87
+
+
+def test_tables_are_plain_html_and_hostile_cells_stay_text() -> None:
+    table = ReportTable("Rows", "What they are.", ("name", "count", "rms"), [
+        [HOSTILE, 12_345, 0.012345], ["x", 0, float("nan")],
+    ])  # fmt: skip
+    page = render_forecast_report(report(tables=[table]))
+    assert "<h2>Rows</h2>" in page
+    assert "<td>12345</td><td>0.0123</td>" in page
+    assert "<td>0</td><td>\u2013</td>" in page
+    assert "alert('x')</script>" not in page
+    with pytest.raises(DataError, match="table 'Rows' has 3 columns and a row of 2"):
+        ReportTable("Rows", "", ("a", "b", "c"), [["x", 1]])
+
+
+def test_hours_of_an_analysis_are_no_leads() -> None:
+    page = render_forecast_report(report(hours_label="Time since the first state"))
+    assert '<label for="lead">Time since the first state</label>' in page
+    assert "Sun 1 Jan 2023 06:00 UTC to Sun 1 Jan 2023 18:00 UTC, 3 states shown." in page
+    assert '"hoursLabel":"Time since the first state"' in page
+    assert "Start Sun 1 Jan 2023 00:00 UTC. Leads 6 to 18 h." in render_forecast_report(report())

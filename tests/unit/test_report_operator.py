@@ -7,7 +7,7 @@ import torch
 
 from appa_core.climatology import Normalisation, SeasonalClimatology
 from appa_core.observe import physics
-from appa_core.observe.quantities import QUANTITIES
+from appa_core.observe.quantities import OWN, QUANTITIES
 from appa_core.observe.reports import ReportOperator
 from appa_core.observe.terms import ObservedRows, unusable
 from appa_core.schema import Grid, StateSchema
@@ -33,6 +33,8 @@ SCHEMA = StateSchema.build(
     6,
 )
 TIMES = pd.date_range("2024-01-01", periods=5, freq="6h").values
+#: What this operator reads; a user's own operator reads the rest.
+READ = sorted(set(QUANTITIES) - {OWN})
 BASES = {"K": 270.0, "m s-1": 5.0, "Pa": 1e5, "m2 s-2": 3e4, "kg kg-1": 4e-3, "m": 1e-3}
 SPREADS = {"K": 6.0, "m s-1": 4.0, "Pa": 900.0, "m2 s-2": 500.0, "kg kg-1": 5e-4, "m": 1e-4}
 
@@ -51,7 +53,7 @@ NORMALISATION = normalisation()
 
 def rows(quantities=None, per_quantity=6, seed=0):
     rng = np.random.default_rng(seed)
-    names = np.repeat(quantities or sorted(QUANTITIES), per_quantity).astype(object)
+    names = np.repeat(quantities or READ, per_quantity).astype(object)
     count = len(names)
     mean = [QUANTITIES[n].low / 2 + QUANTITIES[n].high / 2 for n in names]
     state = rng.uniform(0, 4, count)
@@ -199,7 +201,7 @@ def test_the_adjoint_is_the_transpose():
     assert (change.abs() > 0).all()
 
 
-@pytest.mark.parametrize("name", sorted(QUANTITIES))
+@pytest.mark.parametrize("name", READ)
 def test_derivatives_agree_with_differences(name):
     table = rows([name], 8)
     found = operator(table)

@@ -11,6 +11,7 @@ from appa_core.errors import InputError
 from appa_core.io.cube import Cube
 from appa_core.observations.table import ObservationTable
 from appa_core.posterior.task import draw_posterior
+from appa_core.posterior.windows import Window, observation_of
 from appa_core.steps.assimilate import DrawSettings, posterior_task
 from appa_core.steps.models import load_model
 from appa_core.steps.reported import (
@@ -84,6 +85,64 @@ def test_draws_come_near_to_what_was_observed(model, truth):
     nothing = observation.A(torch.zeros_like(truth))
     error = (observation.predict(drawn).mean(dim=0) - observation.y).square().mean()
     assert error < 0.3 * (nothing - observation.y).square().mean()
+
+
+def soundings(levels=(900.0, 600.0, 300.0), ascents=3):
+    """Ascents that share no place, every level of one next to the same of the others."""
+    count = len(levels) * ascents
+    return table(
+        count,
+        valid_time=[TIMES[1 + i % ascents] for i in range(count)],
+        latitude=[10.0 * (i % ascents) for i in range(count)],
+        longitude=40.0,
+        level=np.repeat(levels, ascents),
+        quantity="temperature",
+        value=250.0,
+        error_std=np.linspace(0.5, 1.5, count),
+        platform="radiosonde",
+        station_id="A",
+        report_id=[f"A{i % ascents}" for i in range(count)],
+        correlation_ln_p=0.4,
+    )
+
+
+def test_errors_of_a_sounding_are_correlated(model, truth):
+    """The covariance is the hand-made one, and solves agree with dense algebra."""
+    rows = soundings()
+    observation = report_observation(model, rows, TIMES)
+    scale = observation.A.scale.double()
+    levels = np.log(rows.frame["level"].to_numpy())
+    error = rows.frame["error_std"].to_numpy()
+    expected = np.zeros((9, 9))
+    for i in range(9):
+        for j in range(9):
+            if i % 3 == j % 3:
+                share = 1.0 if i == j else 0.9 * np.exp(-abs(levels[i] - levels[j]) / 0.4)
+                expected[i, j] = share * error[i] * error[j] / (scale[i] * scale[j])
+    cells = int(np.prod(model.preset.state.build().grid.shape))
+    lost = observation.A.variance_of(model.reconstruction_rmse, cells).double()
+    dense = torch.from_numpy(expected) + torch.diag(lost)
+    found = observation.cov_y.apply(torch.eye(9))
+    torch.testing.assert_close(found.double(), dense, rtol=1e-4, atol=1e-6)
+    v = torch.linspace(-1, 2, 9)[None]
+    solution = torch.linalg.solve(dense, v.double()[0])[None]
+    torch.testing.assert_close(observation.cov_y.solve(v).double(), solution, rtol=1e-3, atol=1e-3)
+
+
+def test_a_window_holds_the_soundings_within_it(model, truth):
+    rows = soundings()
+    observation = report_observation(model, rows, TIMES)
+    drawn = torch.ones(len(TIMES), dtype=torch.bool)
+    part = observation_of(observation, Window(2, 2, ()), truth, drawn)
+    inside = np.arange(9) % 3 > 0  # the second and the third ascent
+    assert part.used[0].bool().tolist() == inside.tolist()
+    alone = report_observation(model, rows.rows(inside), TIMES)
+    v = torch.randn(1, 9, generator=torch.Generator().manual_seed(0)) * part.used
+    weights = part.cov_y.solve(v)
+    torch.testing.assert_close(weights[:, inside], alone.cov_y.solve(v[:, inside]))
+    assert (weights[:, ~inside] == 0).all()
+    read = part.predict(truth[:, 2:4])
+    torch.testing.assert_close(read[:, inside], alone.predict(truth))
 
 
 def test_rows_out_of_reach_are_rejected_with_their_reason(model):

@@ -65,6 +65,10 @@ def test_a_killed_training_ends_with_the_same_bytes(tmp_path, kind, precision, d
     resumed = run_training(store, task, observe=lambda p: seen.append(p.iteration))
     assert seen == [9, 10, 11, 12]
     assert resumed.digest == undisturbed.digest
+    (weights, curve), (expected, unbroken) = read(resumed), read(undisturbed)
+    assert curve == unbroken  # losses and validations, to the last bit
+    assert len(curve["losses"]) == 12
+    assert all(torch.equal(weights[n], w) for n, w in expected.items())
 
 
 @pytest.mark.parametrize("after", [1, 6, 8])
@@ -78,11 +82,14 @@ def test_a_request_to_stop_leaves_a_checkpoint_of_that_moment(tmp_path, after):
     assert resumed.digest == undisturbed.digest
 
 
-def test_old_checkpoints_are_removed(tmp_path):
+@pytest.mark.parametrize(("keep", "left"), [(1, [12]), (2, [8, 12]), (9, [4, 8, 12])])
+def test_the_last_checkpoints_are_kept_and_older_ones_removed(tmp_path, keep, left):
     store = ArtifactStore(tmp_path)
-    run_training(store, job())
-    kept = [a.summary["iteration"] for a in store.artifacts("train-demo-checkpoint")]
-    assert sorted(kept) == [8, 12]
+    run_training(store, job(), run=RunSettings(keep=keep))
+    kept = store.artifacts("train-demo-checkpoint")
+    assert sorted(a.summary["iteration"] for a in kept) == left
+    for artifact in kept:
+        assert set(artifact.verify().manifest["files"]) == {"checkpoint.safetensors"}
 
 
 @pytest.mark.parametrize("name", ["data/checkpoint.safetensors", "manifest.json"])
@@ -107,6 +114,12 @@ def test_a_loss_that_is_not_finite_names_its_batch_and_leaves_the_last_checkpoin
         run_training(store, job(ReversingLesson(poison=6)))
     (last,) = store.artifacts("train-demo-checkpoint")
     assert last.summary["iteration"] == 4
+
+
+def test_the_micro_batch_to_blame_is_named(tmp_path):
+    lesson = ReversingLesson(poison=6, poisoned=9)
+    with pytest.raises(NumericalError, match=r"with rows \[8, 9, 10, 11\] of iteration 6"):
+        run_training(ArtifactStore(tmp_path), job(lesson), run=RunSettings(micro_batch=4))
 
 
 def test_weights_stay_as_they_were_when_the_loss_is_not_finite():

@@ -63,6 +63,15 @@ def test_statistics_of_other_latents(tiny_world):
         denoiser_job(tiny_preset(), tiny_world.latents, other)
 
 
+def test_latents_of_another_autoencoder_of_the_same_size(tiny_world):
+    latents, spread = tiny_world.latents, tiny_world.latent_statistics
+    coder = latents.spec.parents["coder"]
+    denoiser_job(tiny_preset(), latents, spread, coder=coder)
+    message = f"are of another autoencoder: expected feed, found {coder}; .*flows.encode"
+    with pytest.raises(InputError, match=message):
+        denoiser_job(tiny_preset(), latents, spread, coder="feed")
+
+
 class Hungry(ReversingLesson):
     """Needs more memory than there is, from the second checkpoint on."""
 

@@ -1,8 +1,11 @@
 """What is shown of a training: event files, figures, fields beside the truth."""
 
 import dataclasses
+import re
 import struct
+from types import SimpleNamespace
 
+import httpx
 import numpy as np
 import pytest
 from tensorboardX.proto.event_pb2 import Event
@@ -14,6 +17,7 @@ from appa_core.report.units import display_of
 from appa_core.steps import diagnose
 from appa_core.steps.coder import RegisteredCoder
 from appa_core.steps.training import Progress
+from tasks import showing
 from tasks.training_log import shown
 from tests.synthetic import tiny_preset
 
@@ -47,9 +51,35 @@ def test_tensorboard_reads_what_is_logged(tmp_path, capfd):
     assert found["train/rate_share", 5] == 0.25
     assert found["train/samples_per_second", 6] == 12.0
     assert found["validation/h6", 6] == 0.75
-    bar = capfd.readouterr().err
-    assert "6/8" in bar
-    assert "samples/s=12" in bar
+    bar = capfd.readouterr().err.split("\r")[-1]
+    # done, time that it took and time left, loss, speed
+    assert re.search(r"demo: +75%.* 6/8 \[\d+:\d+<\d+:\d+, .*loss=0\.2500, samples/s=12", bar)
+
+
+def test_the_curve_is_redrawn_at_validations_but_not_all_the_time(monkeypatch):
+    pages, clock = [], iter([0.0, 0.0, 30.0, 61.0, 61.0])
+    monkeypatch.setattr(showing, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(
+        showing, "create_markdown_artifact", lambda page, key, **_: pages.append(f"{key}\n{page}")
+    )
+    curve = showing.LiveCurve("denoiser of demo", seconds=60)
+    for iteration, scores in ((5, {}), (6, {"h6": 0.75}), (7, {"h6": 0.5}), (8, {"h6": 0.25})):
+        curve(dataclasses.replace(FIRST, iteration=iteration, scores=scores))
+    first, second = pages
+    assert "training-denoiser-of-demo" in first
+    assert "| h6 | 0.7500 |" in first
+    assert "8 of 8 iterations" in second
+    assert "| h6 | 0.2500 |" in second
+    assert "data:image/png;base64," in second
+
+
+def test_a_server_that_is_away_does_not_end_a_training(monkeypatch, caplog):
+    def fail(*_, **__):
+        raise httpx.ConnectError("nobody answers")
+
+    monkeypatch.setattr(showing, "create_markdown_artifact", fail)
+    showing.LiveCurve("denoiser of demo")(dataclasses.replace(FIRST, scores={"h6": 1.0}))
+    assert "nobody answers" in caplog.text
 
 
 def test_a_continued_training_purges_what_comes_after_its_checkpoint(tmp_path):
@@ -95,6 +125,9 @@ def test_figures_show_what_they_are_given():
     each, mean = axes.lines
     np.testing.assert_array_equal(each.get_ydata(), losses)
     assert mean.get_ydata()[0] == pytest.approx(losses[:4].mean())
+    assert (each.get_xdata()[0], mean.get_xdata()[0], mean.get_xdata()[-1]) == (1, 4, 200)
+    (axes,) = loss_curve(losses, "demo", first=41).axes
+    assert [line.get_xdata()[-1] for line in axes.lines] == [240, 240]
     rng = np.random.default_rng(0)
     made, truth = rng.uniform(1, 2, (2, 2, 9))
     for axes, own, other in zip(

@@ -1,0 +1,209 @@
+"""The report of an analysis, and its finished export for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from appa_core.io.store import Artifact, ArtifactStore, Recipe
+from appa_core.observe.quantities import QUANTITIES
+from appa_core.report.content import ForecastReport, ReportTable
+from appa_core.report.page import render_forecast_report
+from appa_core.report.units import Display, display_of
+from appa_core.schema import VARIABLES, Channel
+from appa_core.steps.departures import departures_summary, read_departures
+from appa_core.steps.fields import Product
+from appa_core.steps.observing import kept_observations
+from appa_core.steps.publish import (
+    REPORT,
+    command_of,
+    described,
+    export_files,
+    field_blocks,
+    shown_channels,
+    table_rows,
+)
+from appa_core.steps.step import run_step
+from appa_core.steps.verify import SCORES, known_times, truth_and_climatology
+
+#: Most states that a page shows; of longer periods evenly spread ones.
+_SHOWN_STATES = 29
+_NUMBERS = ("bias", "rms", "expected", "rms_background", "crps", "crps_background")
+_COLUMNS = (
+    "Status", "Platform", "Quantity", "Rows", "Bias", "RMS", "Expected", "RMS of background",
+    "CRPS", "CRPS of background", "Unit",
+)  # fmt: skip
+
+
+def write_analysis_report(
+    store: ArtifactStore,
+    product: Product,
+    fields: Artifact,
+    scores: Artifact,
+    departures: Artifact,
+    *,
+    recompute: bool = False,
+) -> Artifact:
+    """Write `report.html`: maps and plumes, scores, and how members agree with observations."""
+    recipe = Recipe(
+        "analysis-report",
+        1,
+        {"request": product.request.hashed()},
+        {"fields": fields.key, "scores": scores.key, "departures": departures.key},
+    )
+
+    def build(folder: Path) -> Mapping[str, Any]:
+        page = render_forecast_report(_content(product, fields, scores, departures))
+        (folder / REPORT).write_text(page, "utf-8")
+        return {"bytes": len(page.encode())}
+
+    return run_step(store, recipe, build, recompute=recompute)
+
+
+def _content(
+    product: Product, fields: Artifact, scores: Artifact, departures: Artifact
+) -> ForecastReport:
+    with fields.verify().local() as folder:
+        (path,) = folder.iterdir()
+        dataset = xr.open_zarr(path, chunks=None, consolidated=False)
+        source = str(dataset.attrs["source"])
+        times = pd.DatetimeIndex(dataset["time"].values)
+        shown = np.unique(
+            np.linspace(0, len(times) - 1, min(len(times), _SHOWN_STATES)).astype(int)
+        )
+        channels = shown_channels(product.selection.channels)
+        ensemble = _fields(dataset.isel(time=shown), channels)
+    with scores.verify().local() as folder:
+        table = pd.read_csv(folder / SCORES)
+    hours = (times - times[0]) / pd.Timedelta(hours=1)
+    table["lead_hours"] = (
+        (pd.to_datetime(table["valid_time"]) - times[0]) / pd.Timedelta(hours=1)
+    ).astype(int)
+    truth, climatology = _known(product, times[shown], channels)
+    return ForecastReport(
+        title=f"Ensemble {product.kind} from {times[0]:%Y-%m-%d %H:%M} UTC",
+        simulated_notice=source if source.startswith("Simulated") else "",
+        init_time=times[0].to_pydatetime(),
+        lead_hours=[int(hours[i]) for i in shown],
+        latitudes=product.selection.latitudes.tolist(),
+        longitudes=product.selection.longitudes.tolist(),
+        fields=field_blocks(channels, ensemble, truth, climatology),
+        score_rows=table_rows(table[table["lead_hours"].isin([int(hours[i]) for i in shown])]),
+        provenance=_provenance(product, fields, departures),
+        score_note="Area-weighted over all cells shown, observed or not.",
+        hours_label="Time since the first state",
+        tables=[_departures_table(departures), _counts_table(product)],
+    )
+
+
+def _fields(dataset: xr.Dataset, channels: Sequence[Channel]) -> np.ndarray:
+    loaded = dataset.load()
+    fields = [
+        loaded[c.variable].values
+        if c.level is None
+        else loaded[c.variable].sel(level=c.level).values
+        for c in channels
+    ]
+    return np.stack(fields, axis=2)
+
+
+def _known(
+    product: Product, times: pd.DatetimeIndex, channels: Sequence[Channel]
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Truth and climatology of the shown channels, if all times are known."""
+    if not len(times) or len(known_times(product, times)) < len(times):
+        return None, None
+    truth, base = truth_and_climatology(product, times)
+    picks = [product.selection.channels.index(c) for c in channels]
+    return truth[:, picks], base[:, picks]
+
+
+def _departures_table(departures: Artifact) -> ReportTable:
+    summary = departures_summary(read_departures(departures))
+    rows = []
+    for row in summary.to_dict("records"):
+        name = str(row["quantity"])
+        shown = (display_of if name in VARIABLES else Display)(QUANTITIES[name].units)
+        rows.append(
+            [row["status"], row["platform"], name, int(row["rows"])]
+            + [float(row[n]) * shown.scale for n in _NUMBERS]
+            + [shown.units_of_differences]
+        )
+    return ReportTable(
+        title="Observations and members",
+        note=(
+            "Observation minus ensemble mean. Withheld rows were kept from the analysis; the "
+            "background is the ensemble without them all. Expected: what the errors of the "
+            "observations and the spread of the members account for."
+        ),
+        columns=_COLUMNS,
+        rows=rows,
+    )
+
+
+def _counts_table(product: Product) -> ReportTable:
+    counts = kept_observations(product.observations).counts().reset_index()
+    return ReportTable(
+        title="What became of the observations",
+        note="Rows by platform and quantity: how many, how many used, and why others were not.",
+        columns=[str(c) for c in counts.columns],
+        rows=[
+            [value if isinstance(value, str) else int(value) for value in row]
+            for row in counts.itertuples(index=False)
+        ],
+    )
+
+
+def _provenance(product: Product, fields: Artifact, departures: Artifact) -> dict[str, Any]:
+    request, drawing = product.request, product.drawing
+    return {
+        "Command": command_of(request, product.kind),
+        "Method": str(getattr(request, "method", drawing.method.kind)),
+        "Seed": request.seed,
+        "Members": request.members,
+        "Weights": {"name": request.model, "key": drawing.model_key},
+        "Observations": product.observations.key,
+        "Artifacts": {
+            "fields key": fields.key,
+            "fields digest": fields.digest,
+            "departures key": departures.key,
+        },
+    }
+
+
+def export_analysis(
+    product: Product, output: Path, fields: Sequence[Artifact], others: Sequence[Artifact]
+) -> Path:
+    """Copy the results into a folder, which is seen either complete or not at all.
+
+    Args:
+        product: What was made.
+        output: The folder.
+        fields: Of `write_fields`.
+        others: Scores, departures and report.
+
+    Raises:
+        InputError: The folder cannot be written.
+    """
+    artifacts = [*fields, *others]
+    truth = product.truth
+    manifest = {
+        "request": product.request.hashed(),
+        "method": product.drawing.method.hashed(),
+        "model": {"name": product.request.model, "key": product.drawing.model_key},
+        "observations": product.observations.key,
+        "truth": None if truth is None else {"name": truth.name, "fingerprint": truth.fingerprint},
+        "artifacts": described(*artifacts),
+    }
+    files = [(a, name) for a in artifacts for name in top_names(a)]
+    return export_files(output, manifest, files)
+
+
+def top_names(artifact: Artifact) -> list[str]:
+    """Files and folders that an artifact holds at its top."""
+    return sorted({str(name).split("/", 1)[0] for name in artifact.manifest["files"]})
