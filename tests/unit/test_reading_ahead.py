@@ -1,7 +1,10 @@
 """What trainings read: which samples, how many of them at once, and with which weights."""
 
 import dataclasses
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -51,14 +54,28 @@ class Watched(ReversingLesson):
         return super().batch(iteration, positions)
 
 
-@pytest.mark.parametrize("workers", [0, 1])
-def test_parts_come_in_order_with_their_values(workers):
+def require_parts_in_order(workers):
     lesson = ReversingLesson()
     parts = [(i, range(low, low + 2)) for i in (3, 4) for low in (4, 6)]
     given = list(read_ahead(lesson, range(3, 5), range(4, 8), 2, workers))
     assert len(given) == len(parts)
     for batch, part in zip(given, parts, strict=True):
         assert torch.equal(batch["x"], lesson.batch(*part)["x"])
+
+
+def test_parts_come_in_order_with_their_values():
+    require_parts_in_order(0)
+
+
+def test_a_reading_process_gives_the_same():
+    """In a process of its own, as trainings are: reading processes are forked from it."""
+    code = "from tests.unit import test_reading_ahead as t; "
+    code += "t.require_parts_in_order(1)"
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_thread_reads_a_little_ahead_and_no_more():
