@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,7 @@ class Run:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},  # one rounding, whoever shares a core
         )
 
     def finish(self):

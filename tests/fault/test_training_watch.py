@@ -25,7 +25,7 @@ def test_the_death_of_a_process_ends_all_and_says_what_to_lower(tiny_world, tmp_
     assert "lower --micro-batch first" in err
     assert "SIGKILL" in err  # the agent's last words
     assert_gone(all_of_them)
-    assert run.checkpoint == 4
+    assert run.checkpoint in {4, 8}  # it may have reached another before it died
 
 
 def test_processes_that_fall_silent_are_killed(tiny_world, undisturbed, tmp_path):
