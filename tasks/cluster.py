@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import dask.config
+from dask.utils import parse_bytes
 from distributed import CancelledError, Client, Future, KilledWorker, LocalCluster, wait
 from tqdm import tqdm
 
@@ -64,6 +65,17 @@ class ClusterSettings:
     def __post_init__(self) -> None:
         if self.workers < 0:
             raise InputError(f"expected 0 or more workers, got {self.workers}")
+        if self.memory != "auto":
+            _require_memory(self.memory)
+
+
+def _require_memory(text: str) -> None:
+    try:
+        size = parse_bytes(text)
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise InputError(f"expected the memory of a worker, such as 4GiB, or auto; got {text!r}")
 
 
 @contextmanager

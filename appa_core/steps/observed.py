@@ -10,7 +10,6 @@ from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
-import torch
 
 from appa_core.config.methods import (
     InterpolationConfig,
@@ -31,6 +30,7 @@ from appa_core.io.forecasts import FieldSelection
 from appa_core.io.store import Artifact, ArtifactStore
 from appa_core.observations.errors import assign_errors, grid_spacing_km
 from appa_core.observations.table import ObservationTable
+from appa_core.steps.device import require_device
 from appa_core.steps.drawing import Drawing, heard
 from appa_core.steps.fields import Product
 from appa_core.steps.forecast import StateSource
@@ -114,10 +114,7 @@ def prepare_observed(
             no states to observe.
         IntegrityError: The model is damaged.
     """
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"cannot use device {device!r}: {error}") from error
+    require_device(device)
     method = load_method(request.method)
     if isinstance(method, SmootherConfig) and request.members < 2:
         raise InputError("es-mda estimates covariances from its members; expected 2 or more")
