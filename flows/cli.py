@@ -13,6 +13,7 @@ from typing import Any
 from appa_core.errors import EXIT_STATUS, STOPPED_STATUS, AppaError, InputError, StoppedError
 from appa_core.io.secrets import redacted
 
+_WATCHING = ("APPA_LOG", "APPA_METRICS")
 _ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -232,11 +233,18 @@ def start_server() -> float:
     return time.perf_counter() - began
 
 
+def watch_if_asked() -> None:
+    """Begin to log and to count, if the environment asks for it."""
+    if any(name.startswith(_WATCHING) and value for name, value in os.environ.items()):
+        importlib.import_module("tasks.watching.setting_up").watch()
+
+
 def run_command(
     command: Callable[[argparse.Namespace], None], arguments: argparse.Namespace
 ) -> None:
     """Run a command and end the process: one message and status 2 for errors of use."""
     try:
+        watch_if_asked()
         command(arguments)
     except StoppedError as error:
         print(redacted(f"stopped: {error}"), file=sys.stderr)

@@ -22,7 +22,9 @@ from distributed import CancelledError, Client, Future, KilledWorker, LocalClust
 from tqdm import tqdm
 
 from appa_core.errors import AppaError, InputError, ResourceError
+from appa_core.io.events import QUEUED, tell
 from tasks.memory import KEEP_MEMORY
+from tasks.watching.setting_up import watched
 
 _Unit = TypeVar("_Unit")
 _Result = TypeVar("_Result")
@@ -165,6 +167,21 @@ def _main_module_hidden() -> Iterator[None]:
                 setattr(main, name, value)
 
 
+class _Queue(tqdm[Any]):
+    """A progress bar that also tells how many units wait."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._label, self._left = settings["desc"], settings["total"]
+        tell(QUEUED, label=self._label, count=self._left)
+
+    def update(self, n: float | None = 1) -> bool | None:
+        """Count units that are done."""
+        self._left -= n or 0
+        tell(QUEUED, label=self._label, count=self._left)
+        return super().update(n)
+
+
 def run_units(
     function: Callable[[_Unit], _Result],
     units: Iterable[_Unit],
@@ -189,7 +206,7 @@ def run_units(
         ResourceError: The cluster lost all of its workers, or its scheduler.
     """
     wanted = list(units)
-    bar = tqdm(total=len(wanted), desc=label, unit="block", disable=not wanted)
+    bar = _Queue(total=len(wanted), desc=label, unit="block", disable=not wanted)
     with bar:
         if not wanted:
             return []
@@ -220,14 +237,14 @@ def run_on(
     A few units for each thread are in flight at a time: the scheduler never holds more.
     """
     threads = max(1, sum(client.nthreads().values()))
-    waiting = iter(enumerate(units))
+    waiting, call = iter(enumerate(units)), watched(function)
     places: dict[Future[_Result], int] = {}
     results: dict[int, _Result] = {}
 
     def submit(count: int) -> None:
         for i, unit in islice(waiting, count):
             before_each()
-            places[client.submit(function, unit, pure=False)] = i
+            places[client.submit(call, unit, pure=False)] = i
 
     try:
         submit(_AHEAD * threads)

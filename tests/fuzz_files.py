@@ -19,12 +19,16 @@ from tests.fuzzing import ROOT, World, base
 _TOKEN = "@here@"
 #: Scalars as they stand in YAML.
 _RAW = (
-    "", "~", "x", "0", "-1", "1.5", ".nan", ".inf", "-.inf", "1e400", "true", "no", "[]", "{}", "[[]]",
+    "", "~", "x", "0", "-1", "1.5", ".nan", ".inf", "-.inf", "1e400", "true", "no", "[]", "{}",
+    "[[]]",
     "2012-02-30", "2012-02-10", "0000-00-00", "2012-02-10T99:99:99Z", "0x", "1:60", "'500'",
-    "!!float x", "!!int ''", "!!binary x", "!!timestamp x", "!!set {a}", "!!python/name:os.system",
+    "!!float x", "!!int ''", "!!binary x", "!!timestamp x", "!!set {a}",
+    "!!python/name:os.system",
     "!!python/object/apply:os.system [exit]", "*nothing", "&a [*a]", "&a {b: *a}", "{? [] : 1}",
-    "{[1]: 2}", "'" + "é" * 40 + "'", "9" * 40, "9" * 5000, "[" * 400 + "]" * 400, "|", "@", "%", "\t",
-    "../../x", "/", "{CATALOG_DIR}", "'{env(HOME)}'", "'{data(x)}'", "memory://x", "\"\\0\"", "\"\\ud800\"",
+    "{[1]: 2}", "'" + "é" * 40 + "'", "9" * 40, "9" * 5000, "[" * 400 + "]" * 400, "|", "@",
+    "%", "\t",
+    "../../x", "/", "{CATALOG_DIR}", "'{env(HOME)}'", "'{data(x)}'", "memory://x", "\"\\0\"",
+    "\"\\ud800\"",
 )  # fmt: skip
 
 
@@ -111,6 +115,7 @@ def _reports(world: World, folder: Path, text: bytes) -> list[str]:
     return ["observations", str(folder / "it.csv"), *base("observations", world)[1:]]
 
 
+_TABLE = "station_id,platform\nA,station\n"
 _LISTINGS = "- {station_id: 'A*', why: x}\n- {platform: station, quantity: '2m_*'}\n"
 KINDS = {
     "preset": Kind(lambda world: world.preset.read_text("utf-8"), _option("size", "--preset")),

@@ -29,8 +29,8 @@ from tests.synthetic import tiny_preset
 
 ROOT = Path(__file__).resolve().parents[1]
 _SECONDS = 60
-#: What commands may end with: done, an error of use, stopped, interrupted.
-STATUSES = frozenset({0, 2, 143})
+#: What commands may end with: done, alerts, an error of use, stopped.
+STATUSES = frozenset({0, 1, 2, 143})
 
 _NOT_WANTED = frozenset({"--traceback", "--help", "-h"})
 

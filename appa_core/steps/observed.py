@@ -26,6 +26,7 @@ from appa_core.config.observing import (
 from appa_core.config.presets import Preset
 from appa_core.config.requests import ObservedRequest
 from appa_core.errors import InputError
+from appa_core.io.events import OBSERVED, tell
 from appa_core.io.forecasts import FieldSelection
 from appa_core.io.store import Artifact, ArtifactStore
 from appa_core.observations.errors import assign_errors, grid_spacing_km
@@ -183,7 +184,15 @@ def prepare_table(
     _require_rows(table, times)
     _try(job, table, times, operator)
     artifact = keep_observations(store, table)
+    tell(OBSERVED, used=int(table.is_used.sum()), rejected=_reasons(table))
     return ObservedTable(artifact, operator, table.counts().to_string())
+
+
+def _reasons(table: ObservationTable) -> dict[str, int]:
+    """How many rows are not used, by reason."""
+    reasons = table.frame["rejected"].str.partition(":")[0]
+    counts = reasons[reasons != ""].value_counts()
+    return {str(reason): int(count) for reason, count in counts.items()}
 
 
 def _observed(
