@@ -167,21 +167,6 @@ def _main_module_hidden() -> Iterator[None]:
                 setattr(main, name, value)
 
 
-class _Queue(tqdm[Any]):
-    """A progress bar that also tells how many units wait."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._label, self._left = settings["desc"], settings["total"]
-        tell(QUEUED, label=self._label, count=self._left)
-
-    def update(self, n: float | None = 1) -> bool | None:
-        """Count units that are done."""
-        self._left -= n or 0
-        tell(QUEUED, label=self._label, count=self._left)
-        return super().update(n)
-
-
 def run_units(
     function: Callable[[_Unit], _Result],
     units: Iterable[_Unit],
@@ -206,22 +191,40 @@ def run_units(
         ResourceError: The cluster lost all of its workers, or its scheduler.
     """
     wanted = list(units)
-    bar = _Queue(total=len(wanted), desc=label, unit="block", disable=not wanted)
+    bar = tqdm(total=len(wanted), desc=label, unit="block", disable=not wanted)
     with bar:
         if not wanted:
             return []
+        done = _counting_down(label, len(wanted), bar.update)
         if settings.address is None and (settings.workers == 0 or len(wanted) == 1):
-            return [_counted(function, unit, bar, before_each) for unit in wanted]
+            return [_counted(function, unit, done, before_each) for unit in wanted]
         with open_client(settings) as client:
-            return run_on(client, function, wanted, bar.update, before_each)
+            return run_on(client, function, wanted, done, before_each)
+
+
+def _counting_down(label: str, count: int, update: Callable[[], object]) -> Callable[[], None]:
+    """What counts a unit that is done, and tells how many wait."""
+    left = count
+    tell(QUEUED, label=label, count=left)
+
+    def done() -> None:
+        nonlocal left
+        left -= 1
+        tell(QUEUED, label=label, count=left)
+        update()
+
+    return done
 
 
 def _counted(
-    function: Callable[[_Unit], _Result], unit: _Unit, bar: Any, before: Callable[[], None]
+    function: Callable[[_Unit], _Result],
+    unit: _Unit,
+    done: Callable[[], object],
+    before: Callable[[], None],
 ) -> _Result:
     before()
     result = function(unit)
-    bar.update()
+    done()
     return result
 
 

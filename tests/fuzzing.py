@@ -197,7 +197,7 @@ def fuzz_world(tiny_world: Any, tmp_path_factory: pytest.TempPathFactory) -> Wor
     return make_world(tiny_world, tmp_path_factory.mktemp("fuzz"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cheaply() -> Iterator[None]:
     """Flows and tasks are plain functions, trainings and simulations stop at their start."""
 

@@ -12,7 +12,7 @@ from typing import Any
 #: Name of the logger; a record's attribute `facts` holds what is known, by name.
 EVENTS = "appa.events"
 FOUND, BEGUN, COMMITTED, FAILED = "found", "begun", "committed", "failed"
-OBSERVED, QUEUED = "observed", "queued"
+OBSERVED, QUEUED, TRAINED = "observed", "queued", "trained"
 
 _log = logging.getLogger(EVENTS)
 

@@ -19,7 +19,7 @@ from prometheus_client import (
 from prometheus_client.openmetrics.exposition import generate_latest
 
 from appa_core.errors import InputError
-from appa_core.io.events import BEGUN, COMMITTED, FAILED, FOUND, OBSERVED, QUEUED
+from appa_core.io.events import BEGUN, COMMITTED, FAILED, FOUND, OBSERVED, QUEUED, TRAINED
 from appa_core.io.store import write_atomically
 
 #: Seconds: from a cached block to a training.
@@ -48,6 +48,11 @@ class Metrics(logging.Handler):
         )
         self._states = Counter("appa_states", "States committed in blocks", ["step"], **of)
         self._waiting = Gauge("appa_queue_units", "Units that are not done", ["work"], **of)
+        self._iterations = Counter(
+            "appa_training_iterations", "Iterations of trainings", ["step"], **of
+        )
+        self._speed = Gauge("appa_training_samples_per_second", "Of trainings", ["step"], **of)
+        self._loss = Gauge("appa_training_loss", "Of the last iteration", ["step"], **of)
         self._used = Counter("appa_observations_used", "Observations drawn from", **of)
         self._rejected = Counter(
             "appa_observations_rejected", "Observations that are not used", ["reason"], **of
@@ -63,6 +68,10 @@ class Metrics(logging.Handler):
             self._used.inc(facts["used"])
             for reason, count in facts["rejected"].items():
                 self._rejected.labels(reason).inc(count)
+        elif event == TRAINED:
+            self._iterations.labels(facts["step"]).inc()
+            self._speed.labels(facts["step"]).set(facts["samples_per_second"])
+            self._loss.labels(facts["step"]).set(facts["loss"])
         elif event == QUEUED:
             self._waiting.labels(facts["label"]).set(facts["count"])
         else:

@@ -54,7 +54,7 @@ def holding(**changes):
         (
             [holding(last=None, states=0)],
             [],
-            ["era5: no states for more than 24 h, there are none"],
+            ["era5: no states for more than 24 h, there"],
         ),
         ([holding(gaps=((NOW, NOW),) * 2)], [], ["era5: no states from"] * 2),
         ([], [Skill("t 850", 9, 0.5, 0.21)], ["t 850: error has grown by 21%, limit 20%"]),
