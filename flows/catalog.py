@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 
-from flows.cli import local_folder, run_command
+from flows.cli import Parser, local_folder, run_command
 
 
 def _parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m flows.catalog",
         description="List sources of states, observations and weights.",
     )

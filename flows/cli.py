@@ -7,10 +7,13 @@ import importlib
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from appa_core.errors import EXIT_STATUS, STOPPED_STATUS, AppaError, InputError, StoppedError
+from appa_core.io.secrets import redacted
 
+_WATCHING = ("APPA_LOG", "APPA_METRICS")
 _ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -25,9 +28,27 @@ def store_default() -> str:
     return os.environ.get("APPA_STORE", "./appa-store")
 
 
-def new_parser(name: str, description: str) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser that takes `--option=--` for a mistake, of which argparse makes an empty list."""
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> argparse.Namespace:
+        """What was typed; ends the process with status 2 if it is malformed."""
+        found = super().parse_args(args, namespace)
+        for action in self._actions:
+            if action.nargs is None and [] in _each(getattr(found, action.dest, None), action):
+                self.error(f"argument {action.option_strings[0]}: expected one argument")
+        return found
+
+
+def _each(value: Any, action: argparse.Action) -> list[Any]:
+    return list(value or []) if isinstance(action.default, list) else [value]
+
+
+def new_parser(name: str, description: str) -> Parser:
     """A parser with the options that every command has."""
-    parser = argparse.ArgumentParser(prog=f"python -m flows.{name}", description=description)
+    parser = Parser(prog=f"python -m flows.{name}", description=description)
     parser.add_argument(
         "--store",
         default=store_default(),
@@ -212,25 +233,32 @@ def start_server() -> float:
     return time.perf_counter() - began
 
 
+def watch_if_asked() -> None:
+    """Begin to log and to count, if the environment asks for it."""
+    if any(name.startswith(_WATCHING) and value for name, value in os.environ.items()):
+        importlib.import_module("tasks.watching.setting_up").watch()
+
+
 def run_command(
     command: Callable[[argparse.Namespace], None], arguments: argparse.Namespace
 ) -> None:
     """Run a command and end the process: one message and status 2 for errors of use."""
     try:
+        watch_if_asked()
         command(arguments)
     except StoppedError as error:
-        print(f"stopped: {error}", file=sys.stderr)
+        print(redacted(f"stopped: {error}"), file=sys.stderr)
         sys.exit(STOPPED_STATUS)
     except AppaError as error:
         if arguments.traceback:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(redacted(f"error: {error}"), file=sys.stderr)
         sys.exit(EXIT_STATUS)
     except OSError as error:  # a full disk, a store that went away
         if arguments.traceback:
             raise
         print(
-            f"error: {error}; nothing half-written is kept, the same command continues",
+            redacted(f"error: {error}; nothing half-written is kept, the same command continues"),
             file=sys.stderr,
         )
         sys.exit(EXIT_STATUS)

@@ -44,6 +44,7 @@ from appa_core.config.presets import load_preset  # noqa: E402
 from appa_core.config.requests import parse_time  # noqa: E402
 from appa_core.io.cube import Cube  # noqa: E402
 from appa_core.steps.coder import RegisteredCoder  # noqa: E402
+from appa_core.steps.device import require_device  # noqa: E402
 from appa_core.steps.encode import EncodeJob  # noqa: E402
 from appa_core.steps.ingest import held_period, ingested_states  # noqa: E402
 from tasks import learning  # noqa: E402
@@ -85,6 +86,9 @@ def encode(
 
 
 def _main(arguments: argparse.Namespace) -> None:
+    cluster = ClusterSettings.of(arguments)
+    if cluster.address is None:
+        require_device(arguments.device)
     coder = RegisteredCoder.of(model_place(arguments.model))
     preset = load_preset(arguments.preset)
     states = ingested_states(arguments.store, arguments.source, preset)
@@ -93,7 +97,7 @@ def _main(arguments: argparse.Namespace) -> None:
         EncodeJob(arguments.store, states.url, coder, arguments.device),
         parse_time(arguments.start) if arguments.start else first,
         parse_time(arguments.end) if arguments.end else stop,
-        cluster=ClusterSettings.of(arguments),
+        cluster=cluster,
         verify=not arguments.no_verify,
         report=arguments.report,
     )

@@ -36,11 +36,13 @@ from appa_core.steps.import_checkpoint import (  # noqa: E402
     PublishedCheckpoint,
     import_checkpoint,
 )
+from appa_core.steps.models import check_model_folder  # noqa: E402
 
 
 def _main(arguments: argparse.Namespace) -> None:
     preset = load_preset(arguments.preset)
     folder = Path(arguments.register or f"models/{preset.name}-imported")
+    check_model_folder(folder)
     source = PublishedCheckpoint(
         Path(arguments.autoencoder),
         Path(arguments.denoiser),

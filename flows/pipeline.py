@@ -48,6 +48,7 @@ _ARGUMENTS = _parse() if __name__ == "__main__" else None
 prepare_environment(verbose=bool(_ARGUMENTS and _ARGUMENTS.traceback))
 
 import time  # noqa: E402
+from pathlib import Path  # noqa: E402
 
 import pandas as pd  # noqa: E402
 from prefect import flow  # noqa: E402
@@ -55,6 +56,8 @@ from prefect import flow  # noqa: E402
 from appa_core.config.presets import Preset, load_preset  # noqa: E402
 from appa_core.io.census import added, committed  # noqa: E402
 from appa_core.io.store import ArtifactStore  # noqa: E402
+from appa_core.steps.models import check_model_folder  # noqa: E402
+from appa_core.steps.publish import check_output  # noqa: E402
 from flows.forecast import ForecastResult, forecast, print_summary  # noqa: E402
 from flows.ingest import ingest  # noqa: E402
 from flows.train import train  # noqa: E402
@@ -124,6 +127,9 @@ def pipeline(  # noqa: PLR0913
 
 def _main(arguments: argparse.Namespace) -> None:
     preset, store = load_preset(arguments.preset), ArtifactStore(arguments.store)
+    check_model_folder(Path(arguments.register or f"models/{preset.name}"))
+    if arguments.output is not None:
+        check_output(Path(arguments.output))
     before, server = committed(store), start_server()
     began = time.perf_counter()
     result = pipeline(

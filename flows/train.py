@@ -47,6 +47,7 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
 _ARGUMENTS = _parse() if __name__ == "__main__" else None
 prepare_environment(verbose=bool(_ARGUMENTS and _ARGUMENTS.traceback))
 
+from pathlib import Path  # noqa: E402
 from typing import Literal  # noqa: E402
 
 import pandas as pd  # noqa: E402
@@ -55,6 +56,7 @@ from prefect import flow  # noqa: E402
 from appa_core.config.presets import Preset, load_preset  # noqa: E402
 from appa_core.steps.coder import TrainedCoder  # noqa: E402
 from appa_core.steps.encode import EncodeJob  # noqa: E402
+from appa_core.steps.models import check_model_folder  # noqa: E402
 from appa_core.steps.register import TrainedParts  # noqa: E402
 from appa_core.steps.simulate import NATURE  # noqa: E402
 from appa_core.steps.worker import TrainingOrder  # noqa: E402
@@ -122,6 +124,7 @@ def train(  # noqa: PLR0913
 def _main(arguments: argparse.Namespace) -> None:
     preset = load_preset(arguments.preset)
     folder = arguments.register or f"models/{preset.name}"
+    check_model_folder(Path(folder))
     key = train(
         preset,
         arguments.store,

@@ -14,8 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast, get_args
 
-import yaml
-
+from appa_core.config.named import parse_yaml
 from appa_core.errors import InputError, IntegrityError
 from appa_core.io.archives import is_cube
 from appa_core.io.cds import CdsSource, Split
@@ -24,6 +23,7 @@ from appa_core.io.hashing import content_key
 from appa_core.io.opening import Accumulation, Format
 from appa_core.io.places import folder_here, is_url
 from appa_core.io.readers.reading import AUTO
+from appa_core.io.secrets import redacted
 from appa_core.io.sources import SourceSpec
 from appa_core.io.store import MANIFEST
 from appa_core.steps.forecast import StateSource
@@ -161,7 +161,7 @@ def resolve_observations(
         )
     _require_known(f"source {name}", given, _OF_REPORTS)
     file_format = given.get("format", AUTO)
-    return ObservationSource(name, name, file_format, _pairs(given, "storage."))
+    return ObservationSource(redacted(name), name, file_format, _pairs(given, "storage."))
 
 
 def observation_entries(folder: Path | None = None) -> list[str]:
@@ -284,7 +284,7 @@ def _of_files(name: str, location: str, given: Mapping[str, str]) -> SourceSpec:
     packed = Path(urls[0]).parent
     is_packed = urls == (f"{packed}/{STATES}",) and (packed / MANIFEST).is_file()
     return SourceSpec(
-        packed.name if is_packed and name == location else name,
+        packed.name if is_packed and name == location else redacted(name),
         cast("Format", formats.pop()),
         urls,
         _pairs(given, "storage."),
@@ -324,7 +324,7 @@ def _format_of(url: str) -> str:
 def _pairs(given: Mapping[str, str], prefix: str) -> tuple[tuple[str, Any], ...]:
     """Parameters such as select.number=0, as pairs whose values are read as YAML."""
     names = sorted(name for name in given if name.startswith(prefix))
-    return tuple((name.removeprefix(prefix), yaml.safe_load(given[name])) for name in names)
+    return tuple((name.removeprefix(prefix), parse_yaml(given[name], name)) for name in names)
 
 
 def _require_known(what: str, given: Mapping[str, str], known: tuple[str, ...]) -> None:

@@ -17,11 +17,14 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import dask.config
+from dask.utils import parse_bytes
 from distributed import CancelledError, Client, Future, KilledWorker, LocalCluster, wait
 from tqdm import tqdm
 
 from appa_core.errors import AppaError, InputError, ResourceError
+from appa_core.io.events import QUEUED, tell
 from tasks.memory import KEEP_MEMORY
+from tasks.watching.setting_up import watched
 
 _Unit = TypeVar("_Unit")
 _Result = TypeVar("_Result")
@@ -64,6 +67,17 @@ class ClusterSettings:
     def __post_init__(self) -> None:
         if self.workers < 0:
             raise InputError(f"expected 0 or more workers, got {self.workers}")
+        if self.memory != "auto":
+            _require_memory(self.memory)
+
+
+def _require_memory(text: str) -> None:
+    try:
+        size = parse_bytes(text)
+    except (ValueError, OverflowError):
+        size = 0
+    if size <= 0:
+        raise InputError(f"expected the memory of a worker, such as 4GiB, or auto; got {text!r}")
 
 
 @contextmanager
@@ -181,18 +195,36 @@ def run_units(
     with bar:
         if not wanted:
             return []
+        done = _counting_down(label, len(wanted), bar.update)
         if settings.address is None and (settings.workers == 0 or len(wanted) == 1):
-            return [_counted(function, unit, bar, before_each) for unit in wanted]
+            return [_counted(function, unit, done, before_each) for unit in wanted]
         with open_client(settings) as client:
-            return run_on(client, function, wanted, bar.update, before_each)
+            return run_on(client, function, wanted, done, before_each)
+
+
+def _counting_down(label: str, count: int, update: Callable[[], object]) -> Callable[[], None]:
+    """What counts a unit that is done, and tells how many wait."""
+    left = count
+    tell(QUEUED, label=label, count=left)
+
+    def done() -> None:
+        nonlocal left
+        left -= 1
+        tell(QUEUED, label=label, count=left)
+        update()
+
+    return done
 
 
 def _counted(
-    function: Callable[[_Unit], _Result], unit: _Unit, bar: Any, before: Callable[[], None]
+    function: Callable[[_Unit], _Result],
+    unit: _Unit,
+    done: Callable[[], object],
+    before: Callable[[], None],
 ) -> _Result:
     before()
     result = function(unit)
-    bar.update()
+    done()
     return result
 
 
@@ -208,14 +240,14 @@ def run_on(
     A few units for each thread are in flight at a time: the scheduler never holds more.
     """
     threads = max(1, sum(client.nthreads().values()))
-    waiting = iter(enumerate(units))
+    waiting, call = iter(enumerate(units)), watched(function)
     places: dict[Future[_Result], int] = {}
     results: dict[int, _Result] = {}
 
     def submit(count: int) -> None:
         for i, unit in islice(waiting, count):
             before_each()
-            places[client.submit(function, unit, pure=False)] = i
+            places[client.submit(call, unit, pure=False)] = i
 
     try:
         submit(_AHEAD * threads)

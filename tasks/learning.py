@@ -12,6 +12,7 @@ from tqdm import tqdm
 from appa_core.config.presets import Preset
 from appa_core.io.cds import CdsSource
 from appa_core.io.cube import Cube
+from appa_core.io.events import TRAINED, tell
 from appa_core.io.lock import StoreLock
 from appa_core.io.places import write_text
 from appa_core.io.sources import SourceSpec
@@ -96,6 +97,14 @@ def fit_network(order: TrainingOrder, settings: LaunchSettings, logs: str) -> Ar
     with shown(job.recipe.step, Path(logs) / f"{job.recipe.step}-{job.recipe.key[:12]}") as show:
 
         def observe(progress: Progress) -> None:
+            tell(
+                TRAINED,
+                step=job.recipe.step,
+                key=job.recipe.key,
+                iteration=progress.iteration,
+                loss=progress.loss,
+                samples_per_second=progress.samples_per_second,
+            )
             show(progress)
             curve(progress)
 

@@ -20,6 +20,7 @@ from appa_core.steps.models import cached_model
 from appa_core.steps.observations import ObservationSource, controlled_observations
 from appa_core.steps.observed import ObservedJob, prepare_observed
 from appa_core.steps.publish import check_output
+from tasks.allowed import require_allowed_operator
 from tasks.catalog import model_folder, observation_entries, resolve_observations, state_source
 
 #: Known states that a simulated network observes unless others are named.
@@ -68,6 +69,7 @@ def prepare_job(
     """
     if output is not None:
         check_output(Path(output))
+    require_allowed_operator(request.operator)
     source = parse_observations(request.observations, observation_entries())
     if not isinstance(source, SimulatedNetwork):
         located(source)

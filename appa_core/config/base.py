@@ -6,7 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Positive = Annotated[int, Field(gt=0)]
+#: Larger ones are slips of the pen, which would fill the memory before they are noticed.
+_LARGEST = 2**31 - 1
+Positive = Annotated[int, Field(gt=0, le=_LARGEST)]
+#: Of random numbers.
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+#: A century.
+MOST_HOURS = 100 * 366 * 24
+Hours = Annotated[int, Field(gt=0, le=MOST_HOURS)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
@@ -35,7 +35,10 @@ def load_named(what: str, name_or_path: str, adapter: TypeAdapter[_T]) -> _T:
     if name_or_path in shipped_names(folder):
         text = (files("appa_core.config") / folder / f"{name_or_path}.yaml").read_text("utf-8")
     elif path.suffix in {".yaml", ".yml"} and path.is_file():
-        text = path.read_text("utf-8")
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"cannot read {what} {path}: {error}") from error
     else:
         raise InputError(
             f"unknown {what} {name_or_path!r}; {folder} are: {', '.join(shipped_names(folder))}, "
@@ -50,12 +53,24 @@ def parse_named(what: str, text: str, adapter: TypeAdapter[_T], *, source: str) 
     Raises:
         InputError: The text is no YAML or does not validate.
     """
+    content = parse_yaml(text, f"{what} {source}")
     try:
-        return adapter.validate_python(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise InputError(f"{what} {source} is no valid YAML: {error}") from error
+        return adapter.validate_python(content)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or what}: {e['msg']}" for e in error.errors()
         )
         raise InputError(f"{what} {source} is not valid: {problems}") from error
+
+
+def parse_yaml(text: str | bytes, source: str) -> Any:
+    """Plain values from YAML text.
+
+    Raises:
+        InputError: The text is no YAML of plain values.
+    """
+    try:
+        return yaml.safe_load(text)
+    except Exception as error:  # 2012-02-30 is a ValueError, deep nesting a RecursionError
+        problem = str(error) or type(error).__name__
+        raise InputError(f"{source} is no valid YAML: {problem}") from error

@@ -9,8 +9,13 @@ from typing import TypeVar
 import pandas as pd
 from pydantic import Field, ValidationError, field_validator
 
-from appa_core.config.base import Positive, Share, Strict
+from appa_core.config.base import MOST_HOURS, Hours, Positive, Share, Strict
 from appa_core.errors import InputError
+
+#: Times are counted in nanoseconds here and there, which leaves 1678 to 2261.
+_FIRST_YEAR, _LAST_YEAR = 1700, 2200
+_MOST_MEMBERS = 100_000
+_MOST_STATES = 100_000
 
 
 def parse_time(text: str) -> pd.Timestamp:
@@ -25,6 +30,8 @@ def parse_time(text: str) -> pd.Timestamp:
         raise InputError(
             f"{text!r} is no date; expected ISO 8601 in UTC, such as 2024-01-01 or 2024-01-01T12"
         ) from error
+    if not _FIRST_YEAR < parsed.year < _LAST_YEAR:
+        raise InputError(f"{text!r}: expected a time after {_FIRST_YEAR} and before {_LAST_YEAR}")
     if parsed.tzinfo is not None:
         parsed = parsed.astimezone(UTC).replace(tzinfo=None)
     return pd.Timestamp(parsed)
@@ -84,15 +91,15 @@ class EnsembleRequest(Strict):
     @field_validator("members")
     @classmethod
     def _members(cls, value: int) -> int:
-        if value < 1:
-            raise ValueError(f"expected at least 1 member, got {value}")
+        if not 1 <= value <= _MOST_MEMBERS:
+            raise ValueError(f"expected at least 1 member, got {value}; at most {_MOST_MEMBERS}")
         return value
 
     @field_validator("seed")
     @classmethod
     def _seed(cls, value: int) -> int:
-        if value < 0:
-            raise ValueError(f"expected a seed of 0 or more, got {value}")
+        if not 0 <= value < 2**63:
+            raise ValueError(f"expected a seed of 0 or more, below 2**63, got {value}")
         return value
 
     @field_validator("dtype")
@@ -116,7 +123,7 @@ class ForecastRequest(EnsembleRequest):
         source: Catalog entry of the known states.
     """
 
-    lead_hours: int = 120
+    lead_hours: int = Field(default=120, le=MOST_HOURS)
     source: str = "sample"
 
     def leads(self, step_hours: int) -> int:
@@ -152,7 +159,7 @@ class ObservedRequest(EnsembleRequest):
     operator: str = ""
     truth: str = ""
     stretch_states: Positive | None = None
-    ahead_states: int | None = Field(default=None, ge=0)
+    ahead_states: int | None = Field(default=None, ge=0, le=_MOST_STATES)
 
     @property
     def known_states(self) -> str:
@@ -196,8 +203,8 @@ class FilteringRequest(ObservedRequest):
     """
 
     cycles: Positive = 8
-    cycle_hours: Positive | None = None
-    lag: int = Field(default=0, ge=0)
+    cycle_hours: Hours | None = None
+    lag: int = Field(default=0, ge=0, le=_MOST_STATES)
 
     def every(self, step_hours: int) -> int:
         """States from one cycle to the next.
@@ -225,10 +232,10 @@ class DenialRequest(ObservedRequest):
         deny: What to deny in turn; each platform if empty.
     """
 
-    hours: Positive = 72
+    hours: Hours = 72
     periods: Positive = 1
-    spacing_hours: Positive = 120
-    lead_hours: int = Field(default=48, ge=0)
+    spacing_hours: Hours = 120
+    lead_hours: int = Field(default=48, ge=0, le=MOST_HOURS)
     deny: tuple[str, ...] = ()
 
     def spans(self, step_hours: int) -> list[pd.DatetimeIndex]:
@@ -264,7 +271,7 @@ class ObservedForecastRequest(ForecastRequest, ObservedRequest):
         assimilation_hours: Before the start, from which observations are taken.
     """
 
-    assimilation_hours: Positive = 24
+    assimilation_hours: Hours = 24
 
     @property
     def known_states(self) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import fsspec
 import xarray as xr
 
 from appa_core.io.cube import Cube
 from appa_core.io.datasets import Archive, StateArchive, Times
+from appa_core.io.filesystems import file_system
 from appa_core.io.store import MANIFEST
 
 
@@ -39,7 +39,7 @@ class CubeArchive(Archive):
 
 def is_cube(url: str) -> bool:
     """Whether a URL is the folder of a cube."""
-    fs, root = fsspec.core.url_to_fs(url)
+    fs, root = file_system(url)
     try:
         manifest = json.loads(fs.cat_file(f"{root}/{MANIFEST}"))
     except (OSError, ValueError):

@@ -28,6 +28,11 @@ def added(before: Mapping[str, Any], after: Mapping[str, Any]) -> int:
     return sum(name not in before or before[name] != stamp for name, stamp in after.items())
 
 
+def children(store: ArtifactStore, name: str) -> list[str]:
+    """Names in a folder of a store, in order, without hidden ones; none if it is not there."""
+    return sorted(_names(Folder(store.url, store), name))
+
+
 def _records(folder: Folder, ledger: str) -> dict[str, Any]:
     return {
         f"{ledger}/{year}/{name}": stamp

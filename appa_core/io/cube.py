@@ -31,6 +31,7 @@ from appa_core.errors import InputError, IntegrityError
 from appa_core.io.cube_layout import Block, CubeSpec, CubeVariable, utc
 from appa_core.io.cube_reading import find_damage, open_years, read_into, read_states
 from appa_core.io.datasets import Times
+from appa_core.io.events import BEGUN, COMMITTED, tell
 from appa_core.io.hashing import content_key
 from appa_core.io.ledger import BlockRecord, Folder, Ledger
 from appa_core.io.shards import (
@@ -127,6 +128,7 @@ class Cube:
         Returns:
             How often it was begun since it was last committed.
         """
+        tell(BEGUN, step=self.spec.step, key=self.key, block=block.name)
         with self._explained():
             return self._ledger.begin(block)
 
@@ -154,6 +156,7 @@ class Cube:
             InputError: The store has no room or cannot be written. After either error, the block
                 is as it was, or not committed.
         """
+        started = time.perf_counter()
         run = times_in(dataset, times)
         position = position_in(self.times_of(block), run, block)
         require_layout(self.spec, dataset)
@@ -181,7 +184,16 @@ class Cube:
                 starts=max(1, self._ledger.starts(block)),
                 created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             )
-            return self._publish(record, staged)
+            published = self._publish(record, staged)
+        tell(
+            COMMITTED,
+            step=self.spec.step,
+            key=self.key,
+            block=block.name,
+            states=len(run),
+            seconds=round(time.perf_counter() - started, 3),
+        )
+        return published
 
     def _publish(self, record: BlockRecord, staged: Mapping[str, Path]) -> BlockRecord:
         former = self._ledger.find(record.block)

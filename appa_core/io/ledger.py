@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pandas as pd
 
 from appa_core.io.cube_layout import Block
+from appa_core.io.filesystems import file_system
 from appa_core.io.hashing import content_key
 from appa_core.io.store import ArtifactStore
 
@@ -36,7 +36,7 @@ class Folder:
         self.url = url
         self.is_local = store.is_local
         self._store = store
-        self._fs, self._root = fsspec.core.url_to_fs(url)
+        self._fs, self._root = file_system(url)
 
     def path(self, name: str) -> str:
         """Path of a file on its file system."""

@@ -16,11 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from appa_core.errors import InputError
 from appa_core.io.exclusive import exclusive
+from appa_core.io.filesystems import file_system
+from appa_core.io.secrets import redacted
 from appa_core.io.store import write_atomically
 
 LOCK = "lock.json"
@@ -88,8 +89,8 @@ class StoreLock:
         self.url = os.fspath(url).rstrip("/")
         self._expiry = expiry_seconds
         self._patience = patience_seconds
-        self._command = command or " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        self._fs, self._root = fsspec.core.url_to_fs(self.url)
+        self._command = command or redacted(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]))
+        self._fs, self._root = file_system(self.url)
         self._is_local = isinstance(self._fs, LocalFileSystem)
         self._path = f"{self._root}/{LOCK}"
         self._mutex = threading.Lock()

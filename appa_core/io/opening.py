@@ -21,9 +21,11 @@ from zarr.storage import FsspecStore, LocalStore
 
 from appa_core.errors import DataError, InputError
 from appa_core.io.checked_store import CheckedStore, Guard
+from appa_core.io.filesystems import file_system, local_path
 from appa_core.io.grib import open_grib
 from appa_core.io.harmonise import Part
 from appa_core.io.retry import Retry, TruncatedError
+from appa_core.io.secrets import resolved
 
 Format = Literal["zarr", "netcdf", "grib"]
 Accumulation = Literal["hourly", "step"]
@@ -149,7 +151,7 @@ def _explained(spec: SourceSpec, url: str) -> Iterator[None]:
 
 def request_options(url: str, given: Mapping[str, Any], retry: Retry) -> dict[str, Any]:
     """Options of fsspec for a URL: those given, and a limit to how long a server may be silent."""
-    options = {"skip_instance_cache": True, **given}
+    options = {"skip_instance_cache": True, **resolved(given)}
     if protocol_of(url) in {"http", "https"} and "client_kwargs" not in options:
         aiohttp = importlib.import_module("aiohttp")
         seconds = retry.timeout_seconds
@@ -164,7 +166,7 @@ def _open_zarr(
 ) -> tuple[list[xr.Dataset], Guard]:
     inner: Store
     if protocol_of(url) in {"file", "local"}:
-        inner = LocalStore(fsspec.core.url_to_fs(url)[1], read_only=True)
+        inner = LocalStore(local_path(url), read_only=True)
     else:
         options = request_options(url, dict(spec.storage_options), retry)
         inner = FsspecStore.from_url(url, storage_options=options, read_only=True)
@@ -182,12 +184,12 @@ def _local_file(
 ) -> Path:
     """A file on this machine, a copy if need be."""
     if protocol_of(url) in {"file", "local"}:
-        path = Path(fsspec.core.url_to_fs(url)[1])
+        path = local_path(url)
         if not path.is_file():
             raise InputError(f"source {spec.name}: there is no file {url}; check the path")
         return path
     options = request_options(url, dict(spec.storage_options), retry)
-    fs, remote = fsspec.core.url_to_fs(url, **options)
+    fs, remote = file_system(url, options)
     target = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "copy"
 
     def copy() -> None:

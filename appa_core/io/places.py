@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import uuid
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from appa_core.errors import InputError
+from appa_core.io.filesystems import file_system
 from appa_core.io.hashing import content_key
+from appa_core.io.names import require_inside
 from appa_core.io.store import MANIFEST, write_atomically
 
 
@@ -36,7 +38,7 @@ def folder_here(place: str | os.PathLike[str]) -> Path:
     if not is_url(place):
         return Path(place)
     url = os.fspath(place).rstrip("/")
-    fs, root = _file_system(url)
+    fs, root = file_system(url)
     try:
         manifest: bytes = fs.cat_file(f"{root}/{MANIFEST}")
     except FileNotFoundError:
@@ -50,7 +52,7 @@ def folder_here(place: str | os.PathLike[str]) -> Path:
         scratch = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            fs.get(root, str(scratch), recursive=True)
+            _copy_files(fs, root, scratch)
             scratch.rename(target)
         except OSError as error:
             if not target.is_dir():  # another process was faster
@@ -60,13 +62,52 @@ def folder_here(place: str | os.PathLike[str]) -> Path:
     return target
 
 
+def _copy_files(fs: Any, root: str, folder: Path) -> None:
+    """Copy the files right below a path; names that lead elsewhere are not followed."""
+    folder.mkdir()
+    for entry in fs.ls(root, detail=True):
+        name = str(entry["name"]).rstrip("/").rpartition("/")[2]
+        if entry["type"] == "file" and name:
+            fs.get_file(entry["name"], str(folder / require_inside(name, root)))
+
+
+def require_replaceable(folder: Path, option: str, what: str, marks: frozenset[str]) -> None:
+    """Make sure that a folder may be replaced: it is absent, empty, or holds what we wrote.
+
+    Args:
+        folder: What is to be replaced.
+        option: Of a command line, that names it.
+        what: May be there.
+        marks: Names that the manifest of such a thing has.
+
+    Raises:
+        InputError: Something else is there, which is left as it is.
+    """
+    place = Path(os.path.abspath(folder))  # noqa: PTH100 - takes `..` out, leaves links
+    if not place.name:
+        raise InputError(f"{option} {folder}: give a folder below it")
+    if not place.is_dir():
+        if place.exists() or place.is_symlink():
+            raise InputError(f"{option} {folder} is a file; give a folder")
+        return
+    if any(place.iterdir()) and not marks <= _manifest_names(place / MANIFEST):
+        raise InputError(f"{option} {folder} is not empty and holds no {what}; give a new folder")
+
+
+def _manifest_names(path: Path) -> set[str]:
+    try:
+        return set(json.loads(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return set()
+
+
 def write_text(place: str, text: str) -> None:
     """Write a text file at a path or URL; a local one is seen whole or not at all.
 
     Raises:
         InputError: It cannot be written there.
     """
-    fs, path = _file_system(place)
+    fs, path = file_system(place)
     try:
         if isinstance(fs, LocalFileSystem):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -75,14 +116,6 @@ def write_text(place: str, text: str) -> None:
             fs.pipe_file(path, text.encode())
     except OSError as error:
         raise InputError(f"cannot write {place}: {error}; choose another place") from error
-
-
-def _file_system(url: str) -> tuple[Any, str]:
-    try:
-        fs, path = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise InputError(f"cannot use {url}: {error}") from error
-    return fs, str(path)
 
 
 def _cache() -> Path:

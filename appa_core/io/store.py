@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import platform
-import shutil
 import tempfile
 import time
 import uuid
@@ -22,18 +21,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from appa_core.errors import InputError, IntegrityError
 from appa_core.io.exclusive import exclusive
+from appa_core.io.filesystems import file_system, store_file_system
 from appa_core.io.hashing import content_key, file_sha256, tree_checksums, tree_digest
+from appa_core.io.names import require_inside
+from appa_core.io.secrets import without_secrets
+from appa_core.io.staging import STAGING, staged_folder
 
 _log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 _FORMAT = 1
-_STAGING = ".staging"
-_STALE_SECONDS = 24 * 3600.0
+_PARTS = frozenset({"step", "version", "key", "config", "parents", "files", "digest", "summary"})
 _RECORDED_LIBRARIES = ("numpy", "torch", "xarray", "zarr", "safetensors")
 
 
@@ -109,8 +110,14 @@ class Artifact:
             IntegrityError: A file is missing or differs.
         """
         with self.local() as folder:
-            for name, expected in self.manifest["files"].items():
-                path = folder / name
+            known = self.manifest["files"]
+            if others := [p for p in _entries(folder) if p not in known]:
+                raise IntegrityError(
+                    f"{self.url} holds {others[0]}, which was not written with it; remove "
+                    f"{self.url} to recompute it"
+                )
+            for name, expected in known.items():
+                path = folder / require_inside(name, self.url)
                 if not path.is_file():
                     raise IntegrityError(f"{path} is missing; remove {self.url} to recompute it")
                 if file_sha256(path) != expected:
@@ -123,13 +130,20 @@ class Artifact:
     @contextmanager
     def local(self) -> Iterator[Path]:
         """Its data as a local folder; copied for the time being if the store is remote."""
-        fs, root = fsspec.core.url_to_fs(self.locate())
+        fs, root = file_system(self.locate())
         if isinstance(fs, LocalFileSystem):
             yield Path(root)
             return
         with tempfile.TemporaryDirectory() as scratch:
-            fs.get(root, f"{scratch}/data", recursive=True)
-            yield Path(scratch) / "data"
+            target = Path(scratch) / "data"
+            target.mkdir()
+            # what else a server lists may be named to lie elsewhere
+            names = [require_inside(name, self.url) for name in self.manifest["files"]]
+            for name in names:
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+            there = [n for n in names if fs.exists(f"{root}/{n}")]
+            fs.get([f"{root}/{n}" for n in there], [str(target / n) for n in there])
+            yield target
 
 
 class ArtifactStore:
@@ -141,11 +155,10 @@ class ArtifactStore:
 
     def __init__(self, url: str | os.PathLike[str]) -> None:
         text = os.fspath(url)
+        if not text.strip():
+            raise InputError(f"expected a folder or URL as a store, got {text!r}")
         self.url = text.rstrip("/") if "://" in text else str(Path(text).absolute())
-        try:
-            self._fs, self._root = fsspec.core.url_to_fs(self.url)
-        except (ImportError, ValueError) as error:
-            raise InputError(f"cannot use {self.url!r} as a store: {error}") from error
+        self._fs, self._root = store_file_system(self.url)
 
     @property
     def is_local(self) -> bool:
@@ -198,21 +211,9 @@ class ArtifactStore:
     @contextmanager
     def stage(self) -> Iterator[Path]:
         """A private local folder to write into, removed afterwards."""
-        base = Path(self._root) / _STAGING if self.is_local else Path(tempfile.gettempdir())
-        try:
-            base.mkdir(parents=True, exist_ok=True)
-            self._sweep(base)
-            folder = base / f"appa-{uuid.uuid4().hex}"
-            folder.mkdir()
-        except OSError as error:
-            raise InputError(
-                f"cannot write to the store {self.url}: {error.strerror}; choose another with "
-                "--store or APPA_STORE"
-            ) from error
-        try:
+        base = Path(self._root) / STAGING if self.is_local else Path(tempfile.gettempdir())
+        with staged_folder(base, self.url) as folder:
             yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
     def commit(
         self, recipe: Recipe, folder: Path, summary: Mapping[str, Any], wall_seconds: float
@@ -228,12 +229,12 @@ class ArtifactStore:
             "step": recipe.step,
             "version": recipe.version,
             "key": recipe.key,
-            "config": dict(recipe.config),
+            "config": without_secrets(recipe.config),
             "parents": dict(recipe.parents),
             "seed": recipe.seed,
             "files": checksums,
             "digest": tree_digest(checksums),
-            "summary": dict(summary),
+            "summary": without_secrets(summary),
             "provenance": {
                 "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "wall_seconds": round(wall_seconds, 3),
@@ -279,22 +280,44 @@ class ArtifactStore:
             raise IntegrityError(
                 f"{url}/{MANIFEST} is damaged; remove {url} and run the command again"
             ) from error
-        if manifest.get("format") != _FORMAT:
+        except FileNotFoundError:  # removed meanwhile
+            return None
+        _require_manifest(manifest, url, step, key)
+        if manifest["format"] != _FORMAT:
             raise IntegrityError(
-                f"{url} was written in format {manifest.get('format')}, this version reads "
+                f"{url} was written in format {manifest['format']}, this version reads "
                 f"{_FORMAT}; use a new store"
             )
         return Artifact(url, manifest)
 
-    @staticmethod
-    def _sweep(base: Path) -> None:
-        """Remove what killed writers left behind a day ago or earlier."""
-        for leftover in base.glob("appa-*"):
-            try:
-                if time.time() - leftover.stat().st_mtime > _STALE_SECONDS:
-                    shutil.rmtree(leftover, ignore_errors=True)
-            except FileNotFoundError:
-                continue
+
+def _require_manifest(manifest: Any, url: str, step: str, key: str) -> None:
+    """Make sure that a manifest is one, and that of its folder."""
+    kept = manifest if isinstance(manifest, dict) else {}
+    is_ours = kept.get("format") == _FORMAT
+    if "format" not in kept or (is_ours and not (kept.keys() >= _PARTS and _has_files(kept))):
+        raise IntegrityError(
+            f"{url}/{MANIFEST} is damaged; remove {url} and run the command again"
+        )
+    if is_ours and (kept["step"], kept["key"]) != (step, key):
+        raise IntegrityError(
+            f"{url}/{MANIFEST} is that of {kept['step']}/{kept['key']}; remove {url} and run the "
+            "command again"
+        )
+
+
+def _has_files(manifest: Mapping[str, Any]) -> bool:
+    return isinstance(manifest["files"], dict)
+
+
+def _entries(folder: Path) -> Iterator[str]:
+    """Files below a folder, and links, which nothing here writes."""
+    for path in folder.rglob("*"):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            yield f"{name} (a link)"
+        elif path.is_file():
+            yield name
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -28,6 +28,7 @@ from appa_core.io.forecasts import FieldSelection, forecast_dataset
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.io.tensors import load_tensors, save_tensors
 from appa_core.posterior.watch import Watch
+from appa_core.steps.device import require_device
 from appa_core.steps.latents import latent_context
 from appa_core.steps.models import Model, cached_model, model_key, read_model_preset, verify_model
 from appa_core.steps.step import run_step
@@ -139,10 +140,7 @@ def prepare_forecast(
             level or device does not exist.
         IntegrityError: The model is damaged.
     """
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"cannot use device {device!r}: {error}") from error
+    require_device(device)
     preset = read_model_preset(model_folder)
     if not tells_known(preset):
         raise InputError(

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from pydantic import ValidationError
 from torch import Tensor, nn
 
 from appa_core.config.build import build_autoencoder, build_backbone, latent_shape
+from appa_core.config.named import parse_yaml
 from appa_core.config.presets import Preset
 from appa_core.errors import DataError, InputError
 from appa_core.io.hashing import file_sha256
@@ -121,10 +121,7 @@ def _section(folder: Path, name: str) -> dict[str, Any]:
     path = folder / "config.yaml"
     if not path.is_file():
         raise InputError(f"{path} is not there; expected the folder of a published checkpoint")
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as error:
-        raise DataError(f"{path} is no valid YAML: {error}") from error
+    content = parse_yaml(path.read_bytes(), str(path))
     section = content.get(name) if isinstance(content, Mapping) else None
     if not isinstance(section, Mapping) and name != "train":
         raise DataError(f"{path} has no section {name!r}")

@@ -14,6 +14,7 @@ from appa_core.config.presets import Preset
 from appa_core.errors import DataError, InputError
 from appa_core.io.archives import is_cube
 from appa_core.io.cube import Block, BlockRecord, Cube, CubeSpec, CubeVariable
+from appa_core.io.secrets import redacted
 from appa_core.io.sources import SourceReader, SourceSpec, open_source
 from appa_core.io.store import ArtifactStore
 from appa_core.schema import MASKED, VARIABLES, StateSchema
@@ -70,7 +71,7 @@ def states_spec(source: str, schema: StateSchema, block_states: int) -> CubeSpec
     return CubeSpec(
         step=STATES,
         version=1,
-        config={"source": source, "schema": schema.fingerprint},
+        config={"source": redacted(source), "schema": schema.fingerprint},
         parents={},
         step_hours=schema.step_hours,
         block_states=block_states,

@@ -23,6 +23,7 @@ from appa_core.config.build import build_autoencoder, build_backbone
 from appa_core.config.presets import Preset, parse_preset
 from appa_core.errors import InputError, IntegrityError
 from appa_core.io.hashing import content_key, file_sha256
+from appa_core.io.places import require_replaceable
 from appa_core.io.store import MANIFEST, write_atomically
 from appa_core.io.tensors import load_into, load_tensors
 from appa_core.nn.bases import Autoencoder, BlanketBackbone
@@ -37,6 +38,7 @@ AUTOENCODER = "autoencoder.safetensors"
 DENOISER = "denoiser.safetensors"
 _CARD = "MODEL_CARD.md"
 RECONSTRUCTION = "reconstruction.safetensors"
+_MARKS = frozenset({"files", "parameters", "parts"})
 _FILES = (_PRESET, NORMALISATION, AUTOENCODER, DENOISER, LATENT_STATISTICS, RECONSTRUCTION)
 _OPTIONAL = (NORMALISATION, RECONSTRUCTION)  # imported models may lack them
 
@@ -121,7 +123,7 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
     try:
         manifest: Mapping[str, Any] = json.loads(path.read_text("utf-8"))
         model_key(manifest)
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(
             f"{path} is damaged ({error}); restore it from the distribution"
         ) from error
@@ -161,7 +163,14 @@ def model_key(manifest: Mapping[str, Any]) -> str:
 
 def read_model_preset(folder: Path) -> Preset:
     """The configuration that a model was trained with."""
-    return parse_preset((folder / _PRESET).read_text("utf-8"), source=str(folder / _PRESET))
+    path = folder / _PRESET
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise IntegrityError(
+            f"{path} cannot be read ({error}); restore it from the distribution"
+        ) from error
+    return parse_preset(text, source=str(path))
 
 
 @lru_cache(maxsize=8)
@@ -237,6 +246,7 @@ def write_model(
     Returns:
         The model's key.
     """
+    check_model_folder(folder)
     scratch = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -258,6 +268,15 @@ def write_model(
     shutil.rmtree(folder, ignore_errors=True)
     scratch.rename(folder)
     return model_key(manifest)
+
+
+def check_model_folder(folder: Path) -> None:
+    """Make sure that a model may be written to a folder: what else is there stays.
+
+    Raises:
+        InputError: Something that is no model of ours is there.
+    """
+    require_replaceable(folder, "--register", "model", _MARKS)
 
 
 def _count(path: Path) -> int:

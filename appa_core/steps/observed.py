@@ -10,7 +10,6 @@ from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
-import torch
 
 from appa_core.config.methods import (
     InterpolationConfig,
@@ -27,10 +26,12 @@ from appa_core.config.observing import (
 from appa_core.config.presets import Preset
 from appa_core.config.requests import ObservedRequest
 from appa_core.errors import InputError
+from appa_core.io.events import OBSERVED, tell
 from appa_core.io.forecasts import FieldSelection
 from appa_core.io.store import Artifact, ArtifactStore
 from appa_core.observations.errors import assign_errors, grid_spacing_km
 from appa_core.observations.table import ObservationTable
+from appa_core.steps.device import require_device
 from appa_core.steps.drawing import Drawing, HeardRows
 from appa_core.steps.fields import Product
 from appa_core.steps.forecast import StateSource
@@ -114,10 +115,7 @@ def prepare_observed(
             no states to observe.
         IntegrityError: The model is damaged.
     """
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"cannot use device {device!r}: {error}") from error
+    require_device(device)
     method = load_method(request.method)
     if isinstance(method, SmootherConfig) and request.members < 2:
         raise InputError("es-mda estimates covariances from its members; expected 2 or more")
@@ -186,7 +184,15 @@ def prepare_table(
     _require_rows(table, times)
     _try(job, table, times, operator)
     artifact = keep_observations(store, table)
+    tell(OBSERVED, used=int(table.is_used.sum()), rejected=_reasons(table))
     return ObservedTable(artifact, operator, table.counts().to_string())
+
+
+def _reasons(table: ObservationTable) -> dict[str, int]:
+    """How many rows are not used, by reason."""
+    reasons = table.frame["rejected"].str.partition(":")[0]
+    counts = reasons[reasons != ""].value_counts()
+    return {str(reason): int(count) for reason, count in counts.items()}
 
 
 def _observed(

@@ -49,7 +49,7 @@ class OwnReference:
         function = _imported(name)
         try:
             text = inspect.getsource(sys.modules[function.__module__])
-        except (OSError, TypeError) as error:
+        except (OSError, TypeError, KeyError, AttributeError) as error:
             raise InputError(
                 f"operator {name}: the source of its module cannot be read: {error}; results are "
                 "kept by it, so that it must lie in a file"
@@ -76,10 +76,10 @@ def _imported(name: str) -> OwnFunction:
         sys.path.insert(0, here)
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:  # it is the user's code
         raise InputError(
-            f"operator {name!r}: cannot import {module_name}: {error}; it must lie in this folder "
-            "or on PYTHONPATH"
+            f"operator {name!r}: cannot import {module_name}: {type(error).__name__}: {error}; it "
+            "must lie in this folder or on PYTHONPATH"
         ) from error
     finally:
         if is_new:

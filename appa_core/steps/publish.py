@@ -17,6 +17,7 @@ import xarray as xr
 
 from appa_core.config.requests import EnsembleRequest
 from appa_core.errors import InputError
+from appa_core.io.places import require_replaceable
 from appa_core.io.store import MANIFEST, Artifact, ArtifactStore, Recipe, write_atomically
 from appa_core.report.content import FieldBlock, ForecastReport
 from appa_core.report.page import render_forecast_report
@@ -26,6 +27,7 @@ from appa_core.steps.score import SCORES, compare, ensemble_fields
 from appa_core.steps.step import run_step
 
 REPORT = "report.html"
+_MARKS = frozenset({"request", "artifacts"})
 _START = {
     False: "known states are encoded",
     True: "states up to the start are drawn given the observations of the hours before",
@@ -177,12 +179,7 @@ def check_output(output: Path) -> None:
     Raises:
         InputError: The folder cannot be made or written to, or holds something else.
     """
-    if output.exists() and not output.is_dir():
-        raise InputError(f"--output {output} is a file; give a folder")
-    if output.is_dir() and any(output.iterdir()) and not (output / MANIFEST).is_file():
-        raise InputError(
-            f"--output {output} is not empty and holds no forecast; give a new folder"
-        )
+    require_replaceable(output, "--output", "forecast or analysis", _MARKS)
     nearest = next(p for p in (output, *output.absolute().parents) if p.exists())
     try:
         with tempfile.TemporaryDirectory(prefix=".appa-", dir=nearest):
@@ -242,7 +239,7 @@ def export_files(
         try:
             scratch.mkdir()
             for artifact, name in files:
-                with artifact.local() as data:
+                with artifact.verify().local() as data:
                     copy = shutil.copytree if (data / name).is_dir() else shutil.copyfile
                     copy(data / name, scratch / name)
             write_atomically(scratch / MANIFEST, text)

@@ -15,6 +15,8 @@ from zarr.codecs import BloscCodec
 from appa_core.errors import InputError, IntegrityError
 from appa_core.io.datasets import StateArchive, write_zarr
 from appa_core.io.hashing import file_sha256, tree_checksums, tree_digest
+from appa_core.io.names import require_inside
+from appa_core.io.places import require_replaceable
 from appa_core.io.store import MANIFEST, Artifact, write_atomically
 from appa_core.steps.simulate import STATES
 
@@ -60,6 +62,7 @@ def pack_sample(
             if float(array.max() - array.min()) / QUANTA[str(name)] > 65000:
                 raise InputError(f"{name} spans too much for 16 bits at {QUANTA[str(name)]}")
         encoding[str(name)] = settings
+    require_replaceable(folder, "--pack", "packed sample", frozenset({"made_from", "span"}))
     scratch = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -82,9 +85,15 @@ def verify_sample(folder: Path) -> Mapping[str, Any]:
     Raises:
         IntegrityError: A file is missing or damaged.
     """
-    manifest: Mapping[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
-    for name, expected in manifest["files"].items():
-        path = folder / name
+    place = folder / MANIFEST
+    try:
+        manifest: Mapping[str, Any] = json.loads(place.read_text("utf-8"))
+        files = dict(manifest["files"])
+        _ = str(manifest["digest"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(f"{place} is damaged ({error}); restore it") from error
+    for name, expected in files.items():
+        path = folder / require_inside(name, str(place))
         if not path.is_file() or file_sha256(path) != expected:
             state = "damaged" if path.is_file() else "missing"
             raise IntegrityError(f"{path} is {state}; restore it from the distribution")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from appa_core.io.events import BEGUN, COMMITTED, FAILED, FOUND, tell
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 
 #: Writes data into the folder that it is given and returns a summary for the manifest.
@@ -27,11 +28,20 @@ def run_step(
     Returns:
         The committed artifact. When `build` fails or the process dies, none is committed.
     """
+    about = {"step": recipe.step, "key": recipe.key, "members": recipe.config.get("members")}
     if not recompute:
         found = store.find(recipe)
         if found is not None:
+            tell(FOUND, **about)
             return found
     started = time.perf_counter()
-    with store.stage() as folder:
-        summary = build(folder)
-        return store.commit(recipe, folder, summary, time.perf_counter() - started)
+    tell(BEGUN, **about)
+    try:
+        with store.stage() as folder:
+            summary = build(folder)
+            made = store.commit(recipe, folder, summary, time.perf_counter() - started)
+    except Exception as error:
+        tell(FAILED, **about, error=type(error).__name__)
+        raise
+    tell(COMMITTED, **about, seconds=round(time.perf_counter() - started, 3))
+    return made

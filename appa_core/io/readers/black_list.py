@@ -6,8 +6,7 @@ import csv
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
+from appa_core.config.named import parse_yaml
 from appa_core.errors import InputError
 from appa_core.io.readers.files import find_files, read_file
 
@@ -27,10 +26,7 @@ def read_black_list(location: str) -> Sequence[dict[str, Any]]:
     if url.endswith(".csv"):
         rows = csv.DictReader(line for line in file.lines if line.strip())
         return [{k: v for k, v in row.items() if k and v} for row in rows]
-    try:
-        listings = yaml.safe_load("\n".join(file.lines))
-    except yaml.YAMLError as error:
-        raise InputError(f"the black-list {url} is no valid YAML: {error}") from error
+    listings = parse_yaml("\n".join(file.lines), f"the black-list {url}")
     if not (isinstance(listings, list) and all(isinstance(item, dict) for item in listings)):
         raise InputError(
             f"the black-list {url} must be a list of mappings, such as - {{station_id: '72520', "

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import fsspec
-
 from appa_core.errors import DataError, InputError
+from appa_core.io.filesystems import file_system
 from appa_core.io.opening import ON_THIS_MACHINE, PROTOCOLS, protocol_of, request_options
 from appa_core.io.retry import Retry
 
@@ -116,11 +115,7 @@ def read_file(url: str, storage_options: Mapping[str, Any] | None = None) -> Raw
 
 def _file_system(url: str, given: Mapping[str, Any] | None) -> tuple[Any, str]:
     options = request_options(url, given or {}, Retry())
-    try:
-        fs, path = fsspec.core.url_to_fs(url, **options)
-    except ImportError as error:
-        raise InputError(f"a package to read {url} is missing: {error}") from error
-    return fs, str(path)
+    return file_system(url, options)
 
 
 def _uncompressed(stored: bytes) -> bytes:

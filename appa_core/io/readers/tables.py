@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from appa_core.errors import DataError, InputError
+from appa_core.io.filesystems import file_system, local_path
 from appa_core.io.opening import protocol_of
 from appa_core.io.readers.batch import Batch, Reader, first_line
 from appa_core.io.readers.files import RawFile
@@ -86,11 +85,11 @@ def write_observations(
     pq.write_table(arrow, out, compression="zstd")
     try:
         if protocol_of(url) in {"file", "local"}:
-            path = Path(fsspec.core.url_to_fs(url)[1])
+            path = local_path(url)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, out.getvalue())
         else:
-            fs, path_there = fsspec.core.url_to_fs(url, **(storage_options or {}))
+            fs, path_there = file_system(url, storage_options)
             fs.pipe_file(path_there, out.getvalue())
     except (OSError, ImportError, ValueError) as error:
         raise InputError(f"cannot write observations to {url}: {error}") from error

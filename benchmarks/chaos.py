@@ -1,0 +1,282 @@
+"""Jobs whose processes are killed again and again: `python -m benchmarks.chaos --kills 50`.
+
+Each job runs once undisturbed. Then it runs, in a new store, while processes of its chosen kinds
+are killed with `kill -9` at random moments, and what died is started again; once it has finished,
+its store must hold the same data, and no kill may have cost more than one unit of work. Jobs take
+turns until all kills are used. What is done is kept in `--folder`: the same command goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from appa_core.errors import AppaError, ResourceError
+from appa_core.io.store import write_atomically
+from benchmarks.chaos_jobs import FLOW, JOBS, RANK, SERVER, Job, Work, store_digest
+from benchmarks.chaos_jobs import events as events_of
+from benchmarks.chaos_parts import Parts, deployed_run, kill, ranks
+
+_LOOK_SECONDS = 0.1
+_PATIENCE_SECONDS = 1800.0
+_TRIES = 20
+
+
+@dataclass
+class Round:
+    """One run of a job from an empty store, with what disturbed it.
+
+    Args:
+        job: Its place among `JOBS`.
+        kills: What was killed, in order.
+        restarts: How often its command was started again.
+        repeated: Units of work that were done again.
+        committed: Units that there are.
+        seconds: From its start to its end.
+        is_same: Whether its store holds what the undisturbed one holds.
+    """
+
+    job: int
+    kills: list[str] = field(default_factory=list)
+    restarts: int = 0
+    repeated: int = 0
+    committed: int = 0
+    seconds: float = 0.0
+    is_same: bool = False
+
+
+class Runner:
+    """A job in a folder, started again until it has finished.
+
+    Args:
+        job: What to run.
+        parts: What it runs on.
+        folder: For its store and results.
+    """
+
+    def __init__(self, job: Job, parts: Parts, folder: Path) -> None:
+        self._job, self._parts, self._folder = job, parts, folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.starts = 0
+
+    def is_done(self) -> bool:
+        """Look after it: whether it has finished; what has failed is started again.
+
+        Raises:
+            ResourceError: It fails again and again.
+        """
+        if self._process is not None:
+            status = self._process.poll()
+            if status is None:
+                return False
+            if status == 0:
+                return True
+        if self.starts > _TRIES:
+            raise ResourceError(f"{self._job.label} fails again and again; see {self._log}")
+        self._parts.wait()
+        self._start()
+        return False
+
+    def victim(self, kind: str) -> int | None:
+        """A process of a kind that can be killed now; None if there is none."""
+        running = self._process is not None and self._process.poll() is None
+        pid = self._process.pid if running and self._process else None
+        if kind == FLOW:
+            return deployed_run() if self._job.deployed else pid
+        if kind == RANK:
+            found = ranks(pid) if pid else []
+            return found[-1] if found else None
+        return self._parts.pid(kind)
+
+    @property
+    def _log(self) -> Path:
+        return self._folder / "log.txt"
+
+    def _start(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        words = self._job.argv(self._folder, self._parts.dask)
+        module = [f"flows.{self._job.name}"]
+        if self._job.deployed:
+            module = ["benchmarks.chaos_deployed", self._job.name]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-m", *module, *words],
+                env=self._parts.environment, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        self.starts += 1
+
+
+def run_job(job: Job, parts: Parts, folder: Path, plan: Sequence[tuple[str, int]]) -> Round:
+    """Run a job to its end.
+
+    Args:
+        job: What to run.
+        parts: What it runs on.
+        folder: For its store and results; emptied first.
+        plan: Kinds of processes to kill, and after how many more events each.
+
+    Returns:
+        What happened; kills of the plan that it was too fast for are not among them.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    runner, done = Runner(job, parts, folder), Round(JOBS.index(job))
+    start = parts.events.stat().st_size if parts.events.exists() else 0
+    began, seen, waiting = time.monotonic(), 0, list(plan)
+    while not runner.is_done():
+        if time.monotonic() - began > _PATIENCE_SECONDS:
+            raise ResourceError(f"{job.label} does not end; see {folder}")
+        count = sum(1 for _ in events_of(parts.events, start))
+        if waiting and count >= seen + waiting[0][1]:
+            kind = waiting[0][0]
+            pid = runner.victim(kind)
+            if pid is not None and kill(pid):
+                waiting.pop(0)
+                done.kills.append(kind)
+                seen = count
+        time.sleep(_LOOK_SECONDS)
+    done.seconds = time.monotonic() - began
+    work = Work.read(parts.events, start)
+    done.restarts, done.repeated, done.committed = runner.starts - 1, work.units, work.committed
+    return done
+
+
+class Campaign:
+    """All rounds, kept in a file so that they can be continued.
+
+    Args:
+        folder: For stores, logs and the file.
+        seed: Of what is killed and when.
+    """
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self._folder, self._seed = folder, seed
+        self._file = folder / f"rounds-{seed}.json"
+        kept = json.loads(self._file.read_text("utf-8")) if self._file.is_file() else {}
+        self.digests: dict[str, str] = kept.get("digests", {})
+        self.rounds = [Round(**row) for row in kept.get("rounds", [])]
+
+    @property
+    def kills(self) -> int:
+        """How many there have been."""
+        return sum(len(r.kills) for r in self.rounds)
+
+    def run(self, kills: int) -> None:
+        """Go on until there have been so many kills."""
+        with Parts(self._folder / "parts") as parts:
+            for number, job in enumerate(JOBS):
+                if str(number) not in self.digests:
+                    calm = self._folder / f"calm-{number}"
+                    run_job(job, parts, calm, ())
+                    self.digests[str(number)] = store_digest(calm / "store")
+                    self._keep()
+            while self.kills < kills:
+                self._add(parts, kills - self.kills)
+
+    def _add(self, parts: Parts, most: int) -> None:
+        """One more round."""
+        number = len(self.rounds) % len(JOBS)
+        job = JOBS[number]
+        rng = random.Random(f"{self._seed} {len(self.rounds)}")  # noqa: S311
+        kinds = list(job.victims)
+        rng.shuffle(kinds)
+        plan = [(kind, rng.randint(1, 6)) for kind in kinds[:most]]
+        folder = self._folder / "disturbed"
+        done = run_job(job, parts, folder, plan)
+        done.is_same = store_digest(folder / "store") == self.digests[str(number)]
+        self.rounds.append(done)
+        self._keep()
+        say(f"{job.label}: killed {', '.join(done.kills) or 'nothing'}; "
+            f"{'same data' if done.is_same else 'OTHER DATA'}, {done.repeated} units again")  # fmt: skip
+
+    def _keep(self) -> None:
+        content = {"digests": self.digests, "rounds": [asdict(r) for r in self.rounds]}
+        self._folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self._file, json.dumps(content, indent=1))
+
+
+def faults(rounds: Sequence[Round]) -> list[str]:
+    """What is not as it must be, in words."""
+    found = []
+    for number, r in enumerate(rounds, 1):
+        if not r.is_same:
+            found.append(f"round {number} ({JOBS[r.job].label}) left other data")
+        if r.repeated > len(r.kills):
+            found.append(f"round {number} repeated {r.repeated} units for {len(r.kills)} kills")
+    return found
+
+
+def report(rounds: Sequence[Round], seed: int, command: str) -> str:
+    """A page in Markdown."""
+    killed = Counter(kind for r in rounds for kind in r.kills)
+    rows = [
+        f"| {kind} | {killed[kind]} |" for kind in (FLOW, SERVER, *sorted(killed)) if killed[kind]
+    ]
+    rows = list(dict.fromkeys(rows))
+    lines = [
+        "# Processes killed at random", "",
+        f"`{command}`: {killed.total()} times `kill -9` (seed {seed}) over {len(rounds)} runs of "
+        f"{len(JOBS)} jobs, each from an empty store. What died was started again, as a service "
+        "manager would; a command that had failed was typed again.", "",
+        "| killed | times |", "|---|---|", *rows, "",
+        "| job | runs | kills | restarts of the command | units of work | done again | same data |",
+        "|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for number, job in enumerate(JOBS):
+        own = [r for r in rounds if r.job == number]
+        if own:
+            lines.append(
+                f"| {job.label} `{' '.join(job.arguments[:4])}` | {len(own)} "
+                f"| {sum(len(r.kills) for r in own)} | {sum(r.restarts for r in own)} "
+                f"| {own[0].committed} | {sum(r.repeated for r in own)} "
+                f"| {sum(r.is_same for r in own)} of {len(own)} |"
+            )
+    wrong = faults(rounds)
+    lines += ["", "Same data: the digest over all artifacts and blocks (checkpoints left out, of "
+              "which the last few stay) equals that of an undisturbed run. Units are artifacts, "
+              "blocks and intervals between checkpoints; done again are those that were begun more "
+              "than once, by the log of events.", "",
+              "Not as it must be: " + ("; ".join(wrong) if wrong else "nothing") + "."]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def say(text: str) -> None:
+    """Tell how it goes."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.chaos", description=__doc__)
+    add = parser.add_argument
+    add("--kills", type=int, default=50, help="in all (default: %(default)s)")
+    add("--seed", type=int, default=0, help="of what is killed when (default: %(default)s)")
+    add("--folder", type=Path, default=Path("chaos"), help="what is kept (default: %(default)s)")
+    add("--output", type=Path, help="write the page here (default: print it)")
+    arguments = parser.parse_args(argv)
+    campaign = Campaign(arguments.folder.absolute(), arguments.seed)
+    try:
+        campaign.run(arguments.kills)
+    except AppaError as error:
+        say(f"error: {error}")
+        return 2
+    command = f"python -m benchmarks.chaos --kills {arguments.kills} --seed {arguments.seed}"
+    text = report(campaign.rounds, arguments.seed, command)
+    if arguments.output:
+        arguments.output.write_text(text, "utf-8")
+    else:
+        say(text)
+    return 1 if faults(campaign.rounds) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

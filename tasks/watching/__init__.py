@@ -1,0 +1,1 @@
+"""Logs, metrics and alerts of what runs; the steps know nothing of them."""
