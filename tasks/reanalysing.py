@@ -17,7 +17,7 @@ from appa_core.steps import departures, fields, from_observations, publish_analy
 from appa_core.steps.analysis import AnalysisJob, MembersOrder, draw_members
 from appa_core.steps.climatology_draws import ClimatologyOrder, draw_climatology
 from appa_core.steps.drawing import Drawing
-from appa_core.steps.drawn import DrawnEnsemble, DrawnMembers
+from appa_core.steps.drawn import DrawnEnsemble, DrawnMembers, Piece
 from appa_core.steps.fields import Product
 from appa_core.steps.filtering import FilteredMembers, FilterJob, FilterOrder, filter_members
 from appa_core.steps.observed import ObservedJob, ObservedTable, prepare_table
@@ -86,17 +86,40 @@ def draw_ensembles(
     recompute: bool,
 ) -> dict[str, DrawnEnsemble]:
     """All members of the background and of the analysis, a task for each batch of them."""
-    orders = {
-        name: [
-            MembersOrder(store, job, members, draws, is_prior, recompute)
-            for members in job.batches
-        ]
-        for name, is_prior in ((departures.BACKGROUND, True), (departures.ANALYSIS, False))
-    }
     return {
-        name: DrawnEnsemble(job.times, tuple(_batches(draw_members, draw_batch, some, cluster)))
-        for name, some in orders.items()
+        name: draw_ensemble(store, job, draws, cluster, name, recompute=recompute)
+        for name in (departures.BACKGROUND, departures.ANALYSIS)
     }
+
+
+def draw_ensemble(
+    store: str,
+    job: AnalysisJob,
+    draws: tuple[Artifact, ...],
+    cluster: ClusterSettings | None,
+    name: str,
+    before: Sequence[tuple[Piece, ...]] = (),
+    *,
+    recompute: bool,
+) -> DrawnEnsemble:
+    """All members of the background or of the analysis.
+
+    Args:
+        store: Artifact store.
+        job: What is drawn.
+        draws: Of the climatology.
+        cluster: Where.
+        name: `background` or `analysis`.
+        before: Pieces of the states that are given, by batch; none where none are.
+        recompute: Draw again what is there.
+    """
+    is_prior = name == departures.BACKGROUND
+    known = before or [()] * len(job.batches)
+    orders = [
+        MembersOrder(store, job, members, draws, is_prior, recompute, pieces)
+        for members, pieces in zip(job.batches, known, strict=True)
+    ]
+    return DrawnEnsemble(job.times, tuple(_batches(draw_members, draw_batch, orders, cluster)))
 
 
 def filter_ensemble(
