@@ -18,6 +18,10 @@ class InputError(AppaError):
     """A request that cannot be met: a bad date, an unknown name, a value out of range."""
 
 
+class AbsentError(InputError):
+    """What was asked for is not there, and may come."""
+
+
 class BusyError(InputError):
     """Someone else is at it: wait until they have ended."""
 

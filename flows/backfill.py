@@ -19,6 +19,7 @@ from flows.cli import (
     add_ensemble_options,
     add_member_cluster_options,
     add_observation_options,
+    add_series_options,
     add_truth_option,
     new_parser,
     prepare_environment,
@@ -42,13 +43,6 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add("--dry-run", action="store_true", help="say what it would do, and how long")
     add(
-        "--late",
-        choices=["renew", "leave"],
-        default="renew",
-        help="days after one that is made again: make them again, or leave them "
-        "(default: %(default)s)",
-    )
-    add(
         "--stop-at-failure",
         action="store_true",
         help="do not go on past a day that fails; else the model bridges it",
@@ -59,36 +53,6 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
     add_ensemble_options(parser)
     add_member_cluster_options(parser)
     return parser.parse_args(argv)
-
-
-def add_series_options(parser: argparse.ArgumentParser) -> None:
-    """Options of what a series of days is."""
-    add = parser.add_argument
-    add(
-        "--first-day",
-        metavar="DAY",
-        help="of the series (default: that of the series in the store with these settings, else "
-        "--start)",
-    )
-    add(
-        "--overlap-hours",
-        type=int,
-        help="after a day, drawn with it and again by the next (default: as far as a stretch "
-        "looks ahead)",
-    )
-    add(
-        "--stream-days",
-        type=int,
-        default=0,
-        help="start anew every so many days, so that streams can be made side by side "
-        "(default: one stream)",
-    )
-    add(
-        "--spin-up-days",
-        type=int,
-        default=1,
-        help="days before a stream, drawn and not kept (default: %(default)s)",
-    )
 
 
 # --help and malformed options are answered before the imports below, which take seconds

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from appa_core.config.observing import CatalogObservations, FileObservations
 from appa_core.config.series import DAY
+from appa_core.errors import AbsentError
 from appa_core.io.day_ledger import DayRecord
 from appa_core.io.store import Artifact, ArtifactStore
+from appa_core.observations.table import ObservationTable
 from appa_core.steps import departures
 from appa_core.steps.drawn import DrawnEnsemble, Piece
 from appa_core.steps.fields import Product
@@ -41,8 +44,19 @@ class DaySettings:
 
 
 def reader(series: Series, day: pd.Timestamp) -> Reader:
-    """What reads the reports of a day."""
-    return partial(read_reports, job=series.job, times=series.window(day))
+    """What reads the reports that a day hears: those after the last state that it is given."""
+    times = series.window(day)
+
+    def read(source: FileObservations | CatalogObservations) -> ObservationTable:
+        table = read_reports(source, series.job, times)
+        if series.starts(day):
+            return table
+        after = table.rows(np.asarray(table.frame["valid_time"] > times[0]))
+        if not len(after):
+            raise AbsentError(f"no observation after {times[0]:%Y-%m-%dT%H:%M} UTC")
+        return after
+
+    return read
 
 
 def make_day(
@@ -61,8 +75,7 @@ def make_day(
         AppaError: It cannot be made; what was made of it stays for the next attempt.
     """
     began = time.perf_counter()
-    store = series.store
-    table = reanalysing.observe(store, series.job, series.window(day), recompute=how.recompute)
+    table = _observe(series, day, how)
     drawn = {
         name: _draw(series, day, link, table, name, how)
         for name in (departures.BACKGROUND, departures.ANALYSIS)
@@ -82,6 +95,11 @@ def make_day(
     )
     series.ledger.add(record)
     return record
+
+
+def _observe(series: Series, day: pd.Timestamp, how: DaySettings) -> ObservedTable:
+    window, read = series.window(day), reader(series, day)
+    return reanalysing.observe(series.store, series.job, window, read, recompute=how.recompute)
 
 
 def _product(series: Series, day: pd.Timestamp, table: ObservedTable) -> Product:
@@ -181,8 +199,7 @@ def pieces_of(series: Series, link: Link, how: DaySettings) -> tuple[tuple[Piece
     assert link.before is not None
     table, name = None, departures.BACKGROUND
     if link.hears:
-        window = series.window(link.day)
-        table = reanalysing.observe(series.store, series.job, window, recompute=how.recompute)
+        table = _observe(series, link.day, how)
         name = departures.ANALYSIS
     drawn = _draw(series, link.day, link.before, table, name, how)
     return series.last_pieces(link.day, drawn)

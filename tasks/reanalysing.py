@@ -21,6 +21,7 @@ from appa_core.steps.drawn import DrawnEnsemble, DrawnMembers, Piece
 from appa_core.steps.fields import Product
 from appa_core.steps.filtering import FilteredMembers, FilterJob, FilterOrder, filter_members
 from appa_core.steps.observed import ObservedJob, ObservedTable, prepare_table
+from appa_core.steps.observing import Reader
 from tasks.cluster import ClusterSettings, run_units
 from tasks.reports import read_reports
 
@@ -30,10 +31,15 @@ _Drawn = TypeVar("_Drawn")
 
 @task(cache_policy=NO_CACHE)
 def observe(
-    store: str, job: ObservedJob, times: pd.DatetimeIndex, *, recompute: bool
+    store: str,
+    job: ObservedJob,
+    times: pd.DatetimeIndex,
+    read: Reader | None = None,
+    *,
+    recompute: bool,
 ) -> ObservedTable:
     """Read or simulate observations, and keep those that can be used."""
-    read = partial(read_reports, job=job, times=times)
+    read = read or partial(read_reports, job=job, times=times)
     return prepare_table(ArtifactStore(store), job, times, read, recompute=recompute)
 
 
