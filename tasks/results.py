@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from appa_core.report.figures import embedded, ensemble_maps
 from appa_core.report.units import display_of
 from appa_core.schema import VARIABLES
+from tasks.series import Outcome
 
 #: What is shown of a result, if it is there: variable and level in hPa.
 _SHOWN = (("geopotential", 500), ("temperature", 850), ("2m_temperature", None))
@@ -91,3 +93,11 @@ def _table(scores: pd.DataFrame) -> str:
         for row in rows.itertuples(index=False)
     ]
     return "\n".join([head, *lines])
+
+
+@task(cache_policy=NO_CACHE)
+def show_days(outcomes: Sequence[Outcome]) -> None:
+    """Show what became of the days of a series."""
+    rows = [f"| {o.day:%Y-%m-%d} | {o.state} | {o.seconds:.0f} | {o.why} |" for o in outcomes]
+    table = "\n".join(["| day | state | seconds | why |", "|---|---|---|---|", *rows])
+    create_markdown_artifact(f"# Days\n\n{table}", key="days", description="Days of a reanalysis")
