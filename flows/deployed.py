@@ -178,7 +178,7 @@ def training_job(  # noqa: PLR0913
     source: str = "sample",
     network: Literal["autoencoder", "denoiser"] = "denoiser",
     seed: int = 0,
-    register: str = "",
+    folder: str = "",
     device: Literal["cpu", "cuda"] = "cpu",
     nproc: int = 1,
     workers: int = 0,
@@ -192,7 +192,7 @@ def training_job(  # noqa: PLR0913
         source: Catalog entry, path or URL of states.
         network: Stop after the autoencoder, or train the denoiser too.
         seed: Of weights and batches.
-        register: Folder of the model; empty: models/<preset>.
+        folder: Of the model; empty: models/<preset>.
         device: Where networks are trained: a GPU a process with cuda.
         nproc: Training processes.
         workers: Processes that read blocks; 0: none.
@@ -204,7 +204,7 @@ def training_job(  # noqa: PLR0913
     """
     settings = load_preset(preset)
     work = partial(
-        train, settings, store or store_default(), register or f"models/{settings.name}",
+        train, settings, store or store_default(), folder or f"models/{settings.name}",
         network=network, seed=seed, source=source,
         launch=LaunchSettings(nproc=nproc, device=device),
         cluster=ClusterSettings(dask_address or None, workers),

@@ -20,7 +20,9 @@ from tasks.attempts import attempt, may_pass
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFINED = ROOT / "infra" / "prefect.yaml"
-NAMES = ["forecast", "reanalysis", "nightly-reanalysis", "nightly-ingest", "backfill", "training"]
+NAMES = [
+    "forecast", "reanalysis", "nightly-reanalysis", "nightly-ingest", "backfill", "training", "status",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
