@@ -138,6 +138,7 @@ class RelayPlan:
         known_states: States that a stretch is given.
         ahead_states: States at its end that are drawn again.
         shortest: Fewest states of a stretch: a blanket.
+        given_states: States at the start of the trajectory that are there already.
     """
 
     length: int
@@ -145,8 +146,11 @@ class RelayPlan:
     known_states: int
     ahead_states: int
     shortest: int
+    given_states: int = 0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.given_states < self.length:
+            raise ValueError(f"expected states to draw after those given, got {self}")
         if not 0 < self.shortest <= min(self.length, self.stretch_states):
             raise ValueError(f"expected stretches no shorter than a blanket, got {self}")
         fixed = self.known_states + self.ahead_states
@@ -155,9 +159,9 @@ class RelayPlan:
 
     @cached_property
     def stretches(self) -> tuple[Stretch, ...]:
-        """In order of time; the states that they draw and keep are those of the trajectory."""
+        """In order of time; the states that they draw and keep are those that are not given."""
         found: list[Stretch] = []
-        kept = 0
+        kept = self.given_states
         while kept < self.length:
             first = max(0, kept - self.known_states)
             stop = min(first + self.stretch_states, self.length)

@@ -18,6 +18,14 @@ class InputError(AppaError):
     """A request that cannot be met: a bad date, an unknown name, a value out of range."""
 
 
+class AbsentError(InputError):
+    """What was asked for is not there, and may come."""
+
+
+class BusyError(InputError):
+    """Someone else is at it: wait until they have ended."""
+
+
 class DataError(AppaError):
     """Data that do not have the content that they should: channels, grid, times, NaN."""
 

@@ -177,6 +177,43 @@ def add_observation_options(
     add("--ahead-states", type=int, help="states that a stretch looks ahead")
 
 
+def add_series_options(parser: argparse.ArgumentParser) -> None:
+    """Options of a series of days."""
+    add = parser.add_argument
+    add(
+        "--first-day",
+        metavar="DAY",
+        help="of the series (default: that of the series in the store with these settings, else "
+        "--start)",
+    )
+    add(
+        "--overlap-hours",
+        type=int,
+        help="after a day, drawn with it and again by the next (default: as far as a stretch "
+        "looks ahead)",
+    )
+    add(
+        "--stream-days",
+        type=int,
+        default=0,
+        help="start anew every so many days, so that streams can be made side by side "
+        "(default: one stream)",
+    )
+    add(
+        "--spin-up-days",
+        type=int,
+        default=1,
+        help="days before a stream, drawn and not kept (default: %(default)s)",
+    )
+    add(
+        "--late",
+        choices=["renew", "leave"],
+        default="renew",
+        help="days after one that is made again: make them again, or leave them "
+        "(default: %(default)s)",
+    )
+
+
 def add_truth_option(parser: argparse.ArgumentParser) -> None:
     """The option of commands that score against known states."""
     parser.add_argument(

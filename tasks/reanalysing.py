@@ -17,10 +17,11 @@ from appa_core.steps import departures, fields, from_observations, publish_analy
 from appa_core.steps.analysis import AnalysisJob, MembersOrder, draw_members
 from appa_core.steps.climatology_draws import ClimatologyOrder, draw_climatology
 from appa_core.steps.drawing import Drawing
-from appa_core.steps.drawn import DrawnEnsemble, DrawnMembers
+from appa_core.steps.drawn import DrawnEnsemble, DrawnMembers, Piece
 from appa_core.steps.fields import Product
 from appa_core.steps.filtering import FilteredMembers, FilterJob, FilterOrder, filter_members
 from appa_core.steps.observed import ObservedJob, ObservedTable, prepare_table
+from appa_core.steps.observing import Reader
 from tasks.cluster import ClusterSettings, run_units
 from tasks.reports import read_reports
 
@@ -30,10 +31,15 @@ _Drawn = TypeVar("_Drawn")
 
 @task(cache_policy=NO_CACHE)
 def observe(
-    store: str, job: ObservedJob, times: pd.DatetimeIndex, *, recompute: bool
+    store: str,
+    job: ObservedJob,
+    times: pd.DatetimeIndex,
+    read: Reader | None = None,
+    *,
+    recompute: bool,
 ) -> ObservedTable:
     """Read or simulate observations, and keep those that can be used."""
-    read = partial(read_reports, job=job, times=times)
+    read = read or partial(read_reports, job=job, times=times)
     return prepare_table(ArtifactStore(store), job, times, read, recompute=recompute)
 
 
@@ -86,17 +92,40 @@ def draw_ensembles(
     recompute: bool,
 ) -> dict[str, DrawnEnsemble]:
     """All members of the background and of the analysis, a task for each batch of them."""
-    orders = {
-        name: [
-            MembersOrder(store, job, members, draws, is_prior, recompute)
-            for members in job.batches
-        ]
-        for name, is_prior in ((departures.BACKGROUND, True), (departures.ANALYSIS, False))
-    }
     return {
-        name: DrawnEnsemble(job.times, tuple(_batches(draw_members, draw_batch, some, cluster)))
-        for name, some in orders.items()
+        name: draw_ensemble(store, job, draws, cluster, name, recompute=recompute)
+        for name in (departures.BACKGROUND, departures.ANALYSIS)
     }
+
+
+def draw_ensemble(
+    store: str,
+    job: AnalysisJob,
+    draws: tuple[Artifact, ...],
+    cluster: ClusterSettings | None,
+    name: str,
+    before: Sequence[tuple[Piece, ...]] = (),
+    *,
+    recompute: bool,
+) -> DrawnEnsemble:
+    """All members of the background or of the analysis.
+
+    Args:
+        store: Artifact store.
+        job: What is drawn.
+        draws: Of the climatology.
+        cluster: Where.
+        name: `background` or `analysis`.
+        before: Pieces of the states that are given, by batch; none where none are.
+        recompute: Draw again what is there.
+    """
+    is_prior = name == departures.BACKGROUND
+    known = before or [()] * len(job.batches)
+    orders = [
+        MembersOrder(store, job, members, draws, is_prior, recompute, pieces)
+        for members, pieces in zip(job.batches, known, strict=True)
+    ]
+    return DrawnEnsemble(job.times, tuple(_batches(draw_members, draw_batch, orders, cluster)))
 
 
 def filter_ensemble(

@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 import zarr
 
-from appa_core.errors import DataError, InputError
+from appa_core.errors import AbsentError, DataError, InputError
 
 Times: TypeAlias = "pd.DatetimeIndex | pd.Index[pd.Timestamp]"
 
@@ -103,12 +103,12 @@ class Archive(ABC):
         """Positions of some times.
 
         Raises:
-            InputError: A time is not in the archive; the message gives the span that is.
+            AbsentError: A time is not in the archive; the message gives the span that is.
         """
         positions = self.times.get_indexer(times)
         if (positions < 0).any():
             missing = times[positions < 0][0]
-            raise InputError(
+            raise AbsentError(
                 f"there is no state at {missing:%Y-%m-%dT%H:%M} UTC; the data hold "
                 f"{self.describe_span()}, every {self.step / pd.Timedelta(hours=1):g} h"
             )

@@ -18,7 +18,7 @@ from types import TracebackType
 
 from fsspec.implementations.local import LocalFileSystem
 
-from appa_core.errors import InputError
+from appa_core.errors import BusyError, InputError
 from appa_core.io.exclusive import exclusive
 from appa_core.io.filesystems import file_system
 from appa_core.io.secrets import redacted
@@ -61,6 +61,14 @@ class Owner:
         )
 
 
+def parse_owner(text: bytes) -> Owner | None:
+    """Who a lock file names; None if it is damaged."""
+    try:
+        return Owner(**json.loads(text))
+    except (ValueError, TypeError):
+        return None
+
+
 class StoreLock:
     """Exclusive right to write below a URL, held while a `with` block lasts.
 
@@ -76,7 +84,8 @@ class StoreLock:
         patience_seconds: How long to wait for someone else who holds it.
 
     Raises:
-        InputError: On entry, someone else holds the lock; on exit, it was lost meanwhile.
+        BusyError: On entry, someone else holds the lock.
+        InputError: It cannot be had at all; on exit, it was lost meanwhile.
     """
 
     def __init__(
@@ -150,7 +159,7 @@ class StoreLock:
             try:
                 with self._guard():
                     self._acquire()
-            except InputError:
+            except BusyError:
                 if time.monotonic() >= end:
                     raise
                 time.sleep(_RETRY_SECONDS)
@@ -160,7 +169,7 @@ class StoreLock:
     def _acquire(self) -> None:
         holder = self._read()
         if holder is not None and holder.is_alive:
-            raise InputError(self._conflict(holder))
+            raise BusyError(self._conflict(holder))
         now = time.time()
         mine = Owner(
             id=uuid.uuid4().hex,
@@ -175,11 +184,11 @@ class StoreLock:
         try:
             self._write(mine, exclusive=holder is None and not self._exists())
         except FileExistsError:
-            raise InputError(self._conflict(self._read())) from None
+            raise BusyError(self._conflict(self._read())) from None
         if not self._is_local:
             time.sleep(_SETTLE_SECONDS)
             if (winner := self._read()) is None or winner.id != mine.id:
-                raise InputError(self._conflict(winner))
+                raise BusyError(self._conflict(winner))
         self._owner = mine
 
     def _conflict(self, holder: Owner | None) -> str:
@@ -222,8 +231,8 @@ class StoreLock:
     def _read(self) -> Owner | None:
         """Who holds the lock; None if nobody does, or the file is damaged."""
         try:
-            return Owner(**json.loads(self._fs.cat_file(self._path)))
-        except (FileNotFoundError, ValueError, TypeError):
+            return parse_owner(self._fs.cat_file(self._path))
+        except FileNotFoundError:
             return None
 
     def _write(self, owner: Owner, *, exclusive: bool = False) -> None:

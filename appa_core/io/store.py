@@ -201,8 +201,12 @@ class ArtifactStore:
         return [a for a in found if a is not None]
 
     def discard(self, recipe: Recipe) -> None:
+        """Remove the artifact of a recipe, if it is there."""
+        self.remove(recipe.step, recipe.key)
+
+    def remove(self, step: str, key: str) -> None:
         """Remove an artifact, manifest first, so that it is never seen half there."""
-        folder = f"{self._root}/{recipe.step}/{recipe.key}"
+        folder = f"{self._root}/{step}/{key}"
         if self._fs.exists(f"{folder}/{MANIFEST}"):
             self._fs.rm_file(f"{folder}/{MANIFEST}")
         if self._fs.exists(folder):

@@ -28,6 +28,23 @@ _INTERPOLATED_STATES = 24
 
 
 @dataclass(frozen=True)
+class Margin:
+    """How an analysis joins what is before and after it.
+
+    Args:
+        lead: States before the wanted ones that its trajectory begins with.
+        given: How many of them are there already.
+        overlap: States after the wanted ones that are drawn with them and not kept.
+        stream: Stream of noise of its first stretch; the next stretches have the next.
+    """
+
+    lead: int = 0
+    given: int = 0
+    overlap: int = 0
+    stream: int = 0
+
+
+@dataclass(frozen=True)
 class AnalysisJob:
     """What is to be drawn, with all that it refers to.
 
@@ -38,6 +55,7 @@ class AnalysisJob:
         observations: A kept table; None while it is to be made.
         stretch_states: Most states of a stretch; a blanket if None.
         ahead_states: States that a stretch looks ahead; half of what it draws if None.
+        margin: How it joins what is before and after.
     """
 
     drawing: Drawing
@@ -46,6 +64,7 @@ class AnalysisJob:
     observations: Artifact | None
     stretch_states: int | None = None
     ahead_states: int | None = None
+    margin: Margin = Margin()
 
     @classmethod
     def of(
@@ -63,10 +82,32 @@ class AnalysisJob:
 
     @cached_property
     def drawn_times(self) -> pd.DatetimeIndex:
-        """Valid times of the states that are drawn: a blanket at least."""
-        preset = self.drawing.preset
-        count = max(len(self.times), preset.denoiser.states)
-        return pd.date_range(self.times[0], periods=count, freq=f"{preset.state.step_hours}h")
+        """Valid times of the trajectory's states: a blanket at least."""
+        preset, margin = self.drawing.preset, self.margin
+        count = max(margin.lead + len(self.times) + margin.overlap, preset.denoiser.states)
+        step = pd.Timedelta(hours=preset.state.step_hours)
+        return pd.date_range(self.times[0] - margin.lead * step, periods=count, freq=step)
+
+    @property
+    def known_states(self) -> int:
+        """States that a stretch is given; none where states do not depend on those before."""
+        preset, method = self.drawing.preset, self.drawing.method
+        if isinstance(method, InterpolationConfig):
+            return 0
+        known = preset.sampling.known_states
+        if isinstance(method, VariationalConfig) and method.kind == "4dvar":
+            return min(known, method.initial_states - 1)
+        return known
+
+    @property
+    def looks_ahead(self) -> int:
+        """States that a stretch looks ahead."""
+        if isinstance(self.drawing.method, InterpolationConfig):
+            return self.drawing.method.reach_states
+        if self.ahead_states is not None:
+            return self.ahead_states
+        states = self.stretch_states or self.drawing.preset.denoiser.states
+        return (states - self.known_states) // 2
 
     @cached_property
     def plan(self) -> RelayPlan:
@@ -76,21 +117,18 @@ class AnalysisJob:
             InputError: Stretches of these sizes draw nothing, or the method does not draw them.
         """
         preset, method = self.drawing.preset, self.drawing.method
-        blanket, known = preset.denoiser.states, preset.sampling.known_states
-        length = len(self.drawn_times)
+        blanket, known, ahead = preset.denoiser.states, self.known_states, self.looks_ahead
+        length, given = len(self.drawn_times), self.margin.given
         if isinstance(method, InterpolationConfig):
             near = method.reach_states if length > _INTERPOLATED_STATES else 0
-            return RelayPlan(length, min(_INTERPOLATED_STATES, length), near, near, 1)
+            return RelayPlan(length, min(_INTERPOLATED_STATES, length), near, near, 1, given)
         states = self.stretch_states or blanket
         if isinstance(method, VariationalConfig | ParticlesConfig) and states != blanket:
             raise InputError(
                 f"method {method.kind} draws {blanket} states, a blanket; got {states}"
             )
-        if isinstance(method, VariationalConfig) and method.kind == "4dvar":
-            known = min(known, method.initial_states - 1)
-        ahead = (states - known) // 2 if self.ahead_states is None else self.ahead_states
         try:
-            return RelayPlan(length, states, known, ahead, blanket)
+            return RelayPlan(length, states, known, ahead, blanket, given)
         except ValueError as error:
             raise InputError(
                 f"stretches of {states} states that look {ahead} ahead do not work: expected at "
@@ -124,6 +162,7 @@ class MembersOrder:
         climatology: Draws of the prior, for methods that need them.
         is_prior: Without observations.
         recompute: Draw again what is there.
+        before: Pieces of the states that are given at the start of the trajectory.
     """
 
     store: str
@@ -132,6 +171,7 @@ class MembersOrder:
     climatology: tuple[Artifact, ...] = ()
     is_prior: bool = False
     recompute: bool = False
+    before: tuple[Piece, ...] = ()
 
     def __str__(self) -> str:
         what = "background" if self.is_prior else "analysis"
@@ -151,12 +191,15 @@ def draw_members(
     Args:
         order: What to draw.
         on_stretch: Called after each stretch.
+
+    Returns:
+        Their trajectories from the first given state on; states count from there.
     """
     table, observations = ObservationTable.empty(), order.job.observations
     if observations is not None and not order.is_prior:
         table = kept_observations(observations)
     heard = HeardRows(table)
-    pieces: list[Piece] = []
+    pieces = list(order.before)
     for number, stretch in enumerate(order.job.plan.stretches):
         before = DrawnMembers(order.members, tuple(pieces))
         artifact = keep_stretch(
@@ -190,7 +233,7 @@ def _unit(
         members=order.members,
         given=stretch.given,
         kept=range(stretch.given, stretch.keep - stretch.first),
-        stream=number,
+        stream=order.job.margin.stream + number,
         before=tuple(piece.artifact for piece in before.pieces[-1:]),
         climatology=order.climatology,
     )

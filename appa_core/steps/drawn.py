@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
@@ -76,6 +76,18 @@ class DrawnMembers:
         return values
 
 
+def cut(pieces: Iterable[Piece], states: range) -> tuple[Piece, ...]:
+    """Pieces of some states of a trajectory, which count from 0 again."""
+    found = []
+    for piece in pieces:
+        first = max(piece.first, states.start)
+        stop = min(piece.first + piece.count, states.stop)
+        if first < stop:
+            skip = piece.skip + first - piece.first
+            found.append(Piece(first - states.start, stop - first, piece.artifact, skip))
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class DrawnEnsemble:
     """Trajectories of all members.
@@ -106,6 +118,11 @@ class DrawnEnsemble:
         """All states in pieces of a size, each followed by some states of the next."""
         for low in range(0, len(self.times), size):
             yield range(low, min(low + size + overlap, len(self.times)))
+
+    def between(self, states: range, times: pd.DatetimeIndex) -> DrawnEnsemble:
+        """Some states, with their valid times."""
+        batches = (DrawnMembers(b.members, cut(b.pieces, states)) for b in self.batches)
+        return DrawnEnsemble(times, tuple(batches))
 
     def each(self, states: range) -> Iterator[Tensor]:
         """Some states of one member after the other, (len(states), ...) each."""

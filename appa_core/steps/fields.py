@@ -35,6 +35,7 @@ class Product:
         drawing: How trajectories were drawn.
         observations: A kept table.
         truth: Known states; None where there are none.
+        command: The command line that makes it; that of the flow of its kind if empty.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class Product:
     drawing: Drawing
     observations: Artifact
     truth: StateSource | None = None
+    command: str = ""
 
     @property
     def file(self) -> str:

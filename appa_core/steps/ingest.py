@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from appa_core.config.presets import Preset
-from appa_core.errors import DataError, InputError
+from appa_core.errors import AbsentError, DataError, InputError
 from appa_core.io.archives import is_cube
 from appa_core.io.cube import Block, BlockRecord, Cube, CubeSpec, CubeVariable
 from appa_core.io.secrets import redacted
@@ -154,7 +154,8 @@ def plan_ingest(
         verify: Compare the checksums of blocks that are there.
 
     Raises:
-        InputError: The period is empty, or the source does not cover it.
+        InputError: The period is empty.
+        AbsentError: The source does not cover it.
     """
     if not start < end:
         raise InputError(f"expected a start before the end, got {start} and {end}")
@@ -212,7 +213,7 @@ def _require(reader: SourceReader, units: Sequence[IngestUnit], job: IngestJob) 
         times = pd.date_range(unit.start, unit.end, freq=step, inclusive="left")
         absent = times[~times.isin(held)]
         if len(absent):
-            raise InputError(
+            raise AbsentError(
                 f"source {job.source.name} has no state at {absent[0]:%Y-%m-%dT%H:%M} "
                 f"({len(absent)} of {len(times)} states of block {unit.block.name}); "
                 f"{_span(held)}; choose a period within it with --start and --end"

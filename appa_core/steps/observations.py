@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from appa_core.config.control import ControlConfig
-from appa_core.errors import InputError
+from appa_core.errors import AbsentError
 from appa_core.io.readers.reading import AUTO, ReadFiles, read_files
 from appa_core.observations.control.check import Evidence
 from appa_core.observations.table import ObservationTable
@@ -67,8 +67,8 @@ def controlled_observations(
         model: Whose climatology unusual values are told by.
 
     Raises:
-        InputError: A source, a table or a black-list is not what it should be, or no row lies in
-            the period.
+        InputError: A source, a table or a black-list is not what it should be.
+        AbsentError: No row lies in the period.
         DataError: A file cannot be read.
     """
     files = source.read()
@@ -85,12 +85,12 @@ def _within(
 ) -> ObservationTable:
     """Rows of a period, at least one."""
     if len(table) == 0:
-        raise InputError(f"{name}: the files hold no observation that can be read")
+        raise AbsentError(f"{name}: the files hold no observation that can be read")
     times = table.frame["valid_time"]
     start, end = period[0] or times.min(), period[1] or times.max()
     found = table.between(start, end)
     if len(found) == 0:
-        raise InputError(
+        raise AbsentError(
             f"{name}: no observation from {start:%Y-%m-%dT%H:%M} to {end:%Y-%m-%dT%H:%M} UTC; the "
             f"files hold {times.min():%Y-%m-%dT%H:%M} to {times.max():%Y-%m-%dT%H:%M}"
         )

@@ -47,6 +47,7 @@ from appa_core.steps.observing import (
     keep_observations,
     kept_observations,
     observe,
+    observed_identity,
     withhold,
 )
 from appa_core.steps.own_operator import OwnReference, try_operator
@@ -203,12 +204,19 @@ def _observed(
     *,
     recompute: bool,
 ) -> Artifact:
-    truth = None
-    if isinstance(job.source, SimulatedNetwork) and job.truth is not None:
-        model = cached_model(job.model_folder, job.model_key, job.device)
-        schema = job.preset.state.build()
-        truth = Truth(job.truth, schema, model.normalisation, job.model_key)
-    return observe(store, job.source, times, read, truth, recompute=recompute)
+    return observe(store, job.source, times, read, _truth(job), recompute=recompute)
+
+
+def _truth(job: ObservedJob) -> Truth | None:
+    if not isinstance(job.source, SimulatedNetwork) or job.truth is None:
+        return None
+    model = cached_model(job.model_folder, job.model_key, job.device)
+    return Truth(job.truth, job.preset.state.build(), model.normalisation, job.model_key)
+
+
+def identity_of_observations(job: ObservedJob, times: pd.DatetimeIndex, read: Reader) -> str:
+    """Hash of what there is to observe, before anything is kept; see `observed_identity`."""
+    return observed_identity(job.source, times, read, _truth(job))
 
 
 def _require_rows(table: ObservationTable, times: pd.DatetimeIndex) -> None:

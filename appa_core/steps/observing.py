@@ -63,25 +63,46 @@ def observe(
     """
     if not isinstance(spec, SimulatedNetwork):
         return keep_observations(store, read(spec))
+    return _simulate(store, spec, times, read, _known(truth), recompute=recompute)
+
+
+def observed_identity(
+    spec: SimulatedNetwork | FileObservations | CatalogObservations,
+    times: pd.DatetimeIndex,
+    read: Reader,
+    truth: Truth | None = None,
+) -> str:
+    """Hash that changes whenever what `observe` keeps does; nothing is written.
+
+    Args:
+        spec: What is observed.
+        times: As of `observe`.
+        read: Reads real reports.
+        truth: Known states, which a simulated network observes.
+
+    Raises:
+        InputError: There is nothing to observe at these times.
+    """
+    if isinstance(spec, SimulatedNetwork):
+        known = _known(truth)
+        known.source.open().require(times)
+        return _simulation(spec, _network_data(spec, read), times, known).key
+    return _content(read(spec).frame)
+
+
+def _known(truth: Truth | None) -> Truth:
     if truth is None:
         raise InputError(
             "a simulated network observes known states: give their source, such as sample"
         )
-    return _simulate(store, spec, times, read, truth, recompute=recompute)
+    return truth
 
 
-def _simulate(
-    store: ArtifactStore,
-    network: SimulatedNetwork,
-    times: pd.DatetimeIndex,
-    read: Reader,
-    truth: Truth,
-    *,
-    recompute: bool,
-) -> Artifact:
-    truth.source.open().require(times)
-    data, errors = _network_data(network, read), _error_table(network)
-    recipe = Recipe(
+def _simulation(
+    network: SimulatedNetwork, data: NetworkData, times: pd.DatetimeIndex, truth: Truth
+) -> Recipe:
+    errors = _error_table(network)
+    return Recipe(
         "simulated-observations",
         1,
         {
@@ -102,8 +123,22 @@ def _simulate(
         seed=network.seed,
     )
 
+
+def _simulate(
+    store: ArtifactStore,
+    network: SimulatedNetwork,
+    times: pd.DatetimeIndex,
+    read: Reader,
+    truth: Truth,
+    *,
+    recompute: bool,
+) -> Artifact:
+    truth.source.open().require(times)
+    data = _network_data(network, read)
+    recipe = _simulation(network, data, times, truth)
+
     def build(folder: Path) -> Mapping[str, Any]:
-        table = simulated_reports(network, data, truth, times, errors.build())
+        table = simulated_reports(network, data, truth, times, _error_table(network).build())
         return _write(withhold(table, network.withhold, network.seed), folder)
 
     return run_step(store, recipe, build, recompute=recompute)

@@ -162,7 +162,7 @@ def _counts_table(product: Product) -> ReportTable:
 def _provenance(product: Product, fields: Artifact, departures: Artifact) -> dict[str, Any]:
     request, drawing = product.request, product.drawing
     return {
-        "Command": command_of(request, product.kind),
+        "Command": product.command or command_of(request, product.kind),
         "Method": str(getattr(request, "method", drawing.method.kind)),
         "Seed": request.seed,
         "Members": request.members,

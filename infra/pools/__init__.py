@@ -1,0 +1,1 @@
+"""Work pools: where deployed flows run."""
