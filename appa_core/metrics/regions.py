@@ -1,0 +1,126 @@
+"""Means over parts of the globe, weighted by area."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from appa_core.errors import InputError
+from appa_core.schema import Grid
+
+GLOBAL = "global"
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box of latitude and longitude, edges included; `west` may exceed `east`.
+
+    Args:
+        south: Degrees north.
+        north: Degrees north.
+        west: Degrees east.
+        east: Degrees east.
+    """
+
+    south: float = -90.0
+    north: float = 90.0
+    west: float = 0.0
+    east: float = 360.0
+
+
+#: The usual regions of verification: WMO's extratropics begin at 20 degrees.
+REGIONS: dict[str, Box] = {
+    GLOBAL: Box(),
+    "tropics": Box(-20.0, 20.0),
+    "northern-extratropics": Box(20.0, 90.0),
+    "southern-extratropics": Box(-90.0, -20.0),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class RegionWeights:
+    """Weights of cells by region; each is a product of a row's and a column's.
+
+    Args:
+        names: Of the regions (R).
+        rows: Area of rows, 0 outside, (R, H).
+        columns: 1 inside and 0 outside, (R, W).
+    """
+
+    names: tuple[str, ...]
+    rows: np.ndarray
+    columns: np.ndarray
+
+    @classmethod
+    def of(cls, boxes: Mapping[str, Box], latitudes: np.ndarray, longitudes: np.ndarray) -> Self:
+        """Those of the regions that hold any cell.
+
+        Args:
+            boxes: By name.
+            latitudes: Of rows, ascending, degrees north.
+            longitudes: Of columns, degrees east.
+
+        Raises:
+            InputError: No region holds a cell.
+        """
+        area = _areas(latitudes)
+        names, rows, columns = [], [], []
+        for name, box in boxes.items():
+            inside = (latitudes >= box.south) & (latitudes <= box.north)
+            width = (box.east - box.west) % 360 or 360.0
+            within = (longitudes - box.west) % 360 <= width
+            if inside.any() and within.any():
+                names.append(name)
+                rows.append(area * inside)
+                columns.append(within.astype(float))
+        if not names:
+            raise InputError(
+                f"no cell of {latitudes[0]:g}..{latitudes[-1]:g} N, {longitudes[0]:g}.."
+                f"{longitudes[-1]:g} E lies in any of the regions {', '.join(boxes)}"
+            )
+        return cls(tuple(names), np.stack(rows), np.stack(columns))
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Sums of weights, (R,)."""
+        return np.asarray(self.rows.sum(axis=1) * self.columns.sum(axis=1))
+
+    def slab(self, rows: slice) -> RegionWeights:
+        """The same of some rows."""
+        return RegionWeights(self.names, self.rows[:, rows], self.columns)
+
+    def sums(self, field: np.ndarray) -> np.ndarray:
+        """Weighted sums of a field, (..., H, W) to (..., R)."""
+        return np.asarray(np.einsum("...hr,rh->...r", field @ self.columns.T, self.rows))
+
+    def means(self, field: np.ndarray) -> np.ndarray:
+        """Weighted means of a field, (..., H, W) to (..., R)."""
+        return np.asarray(self.sums(field) / self.sizes)
+
+    def cells(self, region: int) -> tuple[slice, np.ndarray]:
+        """Rows and columns that a region has among these."""
+        inside = np.flatnonzero(self.rows[region])
+        rows = slice(inside[0], inside[-1] + 1) if inside.size else slice(0, 0)
+        return rows, np.flatnonzero(self.columns[region])
+
+
+def _areas(latitudes: np.ndarray) -> np.ndarray:
+    """Areas of rows relative to their mean: those of the globe's rows, cut as they are."""
+    step = float(np.diff(latitudes).mean())
+    lower = np.concatenate([[latitudes[0] - step / 2], (latitudes[1:] + latitudes[:-1]) / 2])
+    upper = np.concatenate([lower[1:], [latitudes[-1] + step / 2]])
+    edges = np.clip(np.stack([lower, upper]), -90.0, 90.0)
+    # what reaches within a cell of a pole is closed by it, as `Grid.area_weights` is
+    edges[0, 0] = -90.0 if 90 + latitudes[0] < step else edges[0, 0]
+    edges[1, -1] = 90.0 if 90 - latitudes[-1] < step else edges[1, -1]
+    area = np.diff(np.sin(np.deg2rad(edges)), axis=0)[0]
+    return np.asarray(area / area.mean())
+
+
+def region_of(grid: Grid, names: tuple[str, ...] | None = None) -> RegionWeights:
+    """The usual regions on a grid of the globe."""
+    boxes = {name: REGIONS[name] for name in names or REGIONS}
+    return RegionWeights.of(boxes, np.asarray(grid.latitudes), np.asarray(grid.longitudes))
