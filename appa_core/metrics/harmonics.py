@@ -97,10 +97,9 @@ def require_global(grid: Grid) -> None:
 
 
 @lru_cache(maxsize=4)
-def _projections(latitudes: tuple[float, ...], degrees: int) -> tuple[np.ndarray, ...]:
+def _projections(grid: Grid, degrees: int) -> tuple[np.ndarray, ...]:
     """For every order, the least-squares map from rows to coefficients (degrees - m, H)."""
-    sine = np.sin(np.deg2rad(latitudes))
-    root = np.sqrt(np.clip(np.cos(np.deg2rad(latitudes)), 0, None))
+    sine, root = np.sin(np.deg2rad(grid.latitudes)), np.sqrt(grid.area_weights)
     return tuple(
         np.linalg.pinv(normalised_legendre(degrees, m, sine) * root[:, None]) * root
         for m in range(degrees)
@@ -127,7 +126,7 @@ def coefficients(fields: np.ndarray, grid: Grid, degrees: int | None = None) -> 
     degrees = degrees or resolved_degrees(grid)
     waves = _waves(fields, degrees)
     out = np.zeros((*fields.shape[:-2], degrees, degrees), complex)
-    for m, project in enumerate(_projections(grid.latitudes, degrees)):
+    for m, project in enumerate(_projections(grid, degrees)):
         out[..., m:, m] = np.einsum("lh,...h->...l", project, waves[..., m])
     return out
 
@@ -178,13 +177,13 @@ def _cosine(grid: Grid) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _wind_projections(latitudes: tuple[float, ...], degrees: int) -> tuple[np.ndarray, ...]:
+def _wind_projections(grid: Grid, degrees: int) -> tuple[np.ndarray, ...]:
     """For every order, the map from rows of (u, v) to (psi, chi), (2 (degrees - m), 2 H).
 
     In units of the radius: u = (-slope psi + i m P chi) / cos, v = (i m P psi + slope chi) / cos.
     Degree 0 moves no air and is left at 0.
     """
-    lat = np.asarray(latitudes)
+    lat = np.asarray(grid.latitudes)
     inner = np.abs(lat) < 90 - _POLE_DEGREES
     cosine = np.cos(np.deg2rad(lat[inner]))
     sine, root = np.sin(np.deg2rad(lat[inner])), np.sqrt(cosine)
@@ -224,7 +223,7 @@ def wind_energy(
     degrees = degrees or resolved_degrees(grid)
     waves = np.concatenate([_waves(u, degrees), _waves(v, degrees)], axis=-2)
     energies = np.zeros((2, *u.shape[:-2], degrees))
-    for m, project in enumerate(_wind_projections(grid.latitudes, degrees)):
+    for m, project in enumerate(_wind_projections(grid, degrees)):
         found = np.einsum("lh,...h->...l", project, waves[..., m])
         power = (1 if m == 0 else 2) * np.abs(found) ** 2
         energies[0, ..., m:] += power[..., : degrees - m]

@@ -59,7 +59,8 @@ class FieldSums:
 def intervals_of(members: int, coverages: Sequence[float]) -> dict[float, float]:
     """Nominal shares of central intervals by rank of their lower end, 1..M.
 
-    A calibrated truth is below the k-th smallest of M members with probability k / (M + 1). Shares wider than the range of the members cannot be told; the range itself,
+    A calibrated truth is below the k-th smallest of M members with probability k / (M + 1).
+    Shares wider than the range of the members cannot be told; the range itself,
     (M - 1) / (M + 1), is always among them.
     """
     wanted = {(1 - share) / 2 * (members + 1): share for share in coverages}

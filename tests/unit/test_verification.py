@@ -47,7 +47,7 @@ def test_agrees_with_the_package_scores(region):
     found, _ = scored(ensemble, truth, base)
     fc, obs = as_arrays(ensemble, truth)
     box = REGIONS[region]
-    rows = (LAT >= box.south) & (LAT <= box.north)
+    rows = (box.south <= LAT) & (box.north >= LAT)
     area = xr.DataArray(GRID.area_weights * rows, {"lat": LAT}, ("lat",)).broadcast_like(obs)
     mean = fc.mean("member")
     crps = {
