@@ -73,15 +73,11 @@ def reliability_sums(
     bins = bins_of(members)
     out = np.zeros((len(weights.names), bins[-1] + 1, 4))
     for region in range(len(weights.names)):
-        rows, columns = weights.cells(region)
-        if rows.start == rows.stop:
-            continue
-        count, event = counts[rows][:, columns], happened[rows][:, columns]
-        area = np.broadcast_to(weights.rows[region, rows, None], count.shape).ravel()
-        place = bins[count].ravel()
-        for column, values in enumerate(
-            (area, area * count.ravel() / members, area * event.ravel(), None)
-        ):
+        count, event, area = (
+            weights.cells(region, field) for field in (counts, happened, weights.weights(region))
+        )
+        place = bins[count]
+        for column, values in enumerate((area, area * count / members, area * event, None)):
             out[region, :, column] = np.bincount(place, values, out.shape[1])
     return out
 

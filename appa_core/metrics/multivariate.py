@@ -8,7 +8,7 @@ References:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,9 +45,9 @@ def weighted_gram(errors: np.ndarray, weights: RegionWeights) -> np.ndarray:
     """Products of all pairs of members' errors, (M, H, W) to (R, M, M), weighted sums."""
     flat = errors.reshape(len(errors), -1)
     out = np.zeros((len(weights.names), len(errors), len(errors)))
-    for region, (rows, columns) in enumerate(zip(weights.rows, weights.columns, strict=True)):
+    for region, rows in enumerate(weights.rows):
         if rows.any():
-            out[region] = (flat * (rows[:, None] * columns).ravel()) @ flat.T
+            out[region] = (flat * weights.weights(region).ravel()) @ flat.T
     return out
 
 
@@ -73,11 +73,11 @@ def variogram_sums(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weighted sums of (|y_i - y_j|^p - mean_m |x_mi - x_mj|^p)^2 over pairs, and of weights.
 
-    A pair counts with the area of its southern or western cell, where both cells are known.
+    A pair counts with the area of its southern or western cell.
 
     Args:
         ensemble: (M, H, W), of which pairs begin in the first `count` rows.
-        truth: (H, W).
+        truth: (H, W); pairs with a NaN, which masks have, do not count.
         weights: Of the first `count` rows.
         lags: Which pairs.
         count: Rows h.
@@ -91,9 +91,7 @@ def variogram_sums(
         first, second = slice(0, pairs), slice(lags.rows, lags.rows + pairs)
         gap = _gap(truth[second], truth[first])
         gap -= _mean_gap(ensemble[:, second], ensemble[:, first])
-        part = weights.slab(first)
-        total += part.sums(gap**2)
-        size += part.sizes
+        _add_pairs(gap, weights.slab(first), total, size)
     if lags.columns:
         field, members = truth[:count], ensemble[:, :count]
         columns = field.shape[1] if lags.is_periodic else field.shape[1] - lags.columns
@@ -101,10 +99,19 @@ def variogram_sums(
             east = np.roll(np.arange(field.shape[1]), -lags.columns)[:columns]
             gap = _gap(field[:, east], field[:, :columns])
             gap -= _mean_gap(members[..., east], members[..., :columns])
-            part = RegionWeights(weights.names, weights.rows, weights.columns[:, :columns])
-            total += part.sums(gap**2)
-            size += part.sizes
+            mask = None if weights.mask is None else weights.mask[:, :columns]
+            part = RegionWeights(weights.names, weights.rows, weights.columns[:, :columns], mask)
+            _add_pairs(gap, part, total, size)
     return total, size
+
+
+def _add_pairs(
+    gap: np.ndarray, weights: RegionWeights, total: np.ndarray, size: np.ndarray
+) -> None:
+    if weights.mask is not None:
+        weights = replace(weights, mask=weights.mask & np.isfinite(gap))
+    total += weights.sums(gap**2)
+    size += weights.sizes
 
 
 def _gap(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -48,11 +48,13 @@ class RegionWeights:
         names: Of the regions (R).
         rows: Area of rows, 0 outside, (R, H).
         columns: 1 inside and 0 outside, (R, W).
+        mask: Cells that have values, (H, W) bool; all if None.
     """
 
     names: tuple[str, ...]
     rows: np.ndarray
     columns: np.ndarray
+    mask: np.ndarray | None = None
 
     @classmethod
     def of(cls, boxes: Mapping[str, Box], latitudes: np.ndarray, longitudes: np.ndarray) -> Self:
@@ -86,25 +88,49 @@ class RegionWeights:
     @property
     def sizes(self) -> np.ndarray:
         """Sums of weights, (R,)."""
+        if self.mask is not None:
+            return self.sums(np.ones(self.mask.shape))
         return np.asarray(self.rows.sum(axis=1) * self.columns.sum(axis=1))
+
+    def masked(self, mask: np.ndarray) -> RegionWeights:
+        """The same where there are values; regions without any are left out."""
+        whole = replace(self, mask=mask)
+        kept = np.flatnonzero(whole.sizes > 0)
+        names = tuple(self.names[i] for i in kept)
+        return replace(whole, names=names, rows=self.rows[kept], columns=self.columns[kept])
 
     def slab(self, rows: slice) -> RegionWeights:
         """The same of some rows."""
-        return RegionWeights(self.names, self.rows[:, rows], self.columns)
+        mask = None if self.mask is None else self.mask[rows]
+        return RegionWeights(self.names, self.rows[:, rows], self.columns, mask)
+
+    def filled(self, field: np.ndarray) -> np.ndarray:
+        """A field (..., H, W) with 0 where there are no values."""
+        return field if self.mask is None else np.where(self.mask, field, 0)
 
     def sums(self, field: np.ndarray) -> np.ndarray:
         """Weighted sums of a field, (..., H, W) to (..., R)."""
-        return np.asarray(np.einsum("...hr,rh->...r", field @ self.columns.T, self.rows))
+        part = self.filled(field) @ self.columns.T
+        return np.asarray(np.einsum("...hr,rh->...r", part, self.rows))
+
+    def weights(self, region: int) -> np.ndarray:
+        """Weights of cells in a region, (H, W)."""
+        return self.filled(self.rows[region][:, None] * self.columns[region])
 
     def means(self, field: np.ndarray) -> np.ndarray:
         """Weighted means of a field, (..., H, W) to (..., R)."""
         return np.asarray(self.sums(field) / self.sizes)
 
-    def cells(self, region: int) -> tuple[slice, np.ndarray]:
-        """Rows and columns that a region has among these."""
-        inside = np.flatnonzero(self.rows[region])
+    def cells(self, region: int, field: np.ndarray) -> np.ndarray:
+        """Values of a field in a region, (..., H, W) to (..., N)."""
+        inside, columns = (np.flatnonzero(x[region]) for x in (self.rows, self.columns))
         rows = slice(inside[0], inside[-1] + 1) if inside.size else slice(0, 0)
-        return rows, np.flatnonzero(self.columns[region])
+        part = field[..., rows, :]
+        if len(columns) < field.shape[-1]:
+            part = part[..., columns]
+        if self.mask is not None:
+            return np.asarray(part[..., self.mask[rows][:, columns]])
+        return np.asarray(part.reshape(*part.shape[:-2], -1))
 
 
 def _areas(latitudes: np.ndarray) -> np.ndarray:

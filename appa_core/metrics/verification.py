@@ -79,10 +79,11 @@ def verify_single(
     Args:
         forecast: (H, W).
         truth: (H, W), same units.
-        weights: Of regions; cells that do not count have weight 0.
+        weights: Of regions.
         base: Climatology (H, W) that anomalies are departures from; no `acc` if None.
     """
-    error = forecast.astype(np.float64) - truth
+    truth = weights.filled(truth)
+    error = weights.filled(forecast).astype(np.float64) - truth
     sums = {"error": error, "absolute_error": np.abs(error), "squared_error": error**2}
     means = {name: weights.means(field) for name, field in sums.items()}
     if base is not None:
@@ -152,8 +153,9 @@ class _Sums:
         self, ensemble: np.ndarray, truth: np.ndarray, rows: slice, base: np.ndarray | None
     ) -> None:
         """Take some rows into account."""
-        part, y = self._weights.slab(rows), truth[rows]
-        errors = np.subtract(ensemble[:, rows], y, dtype=np.float64)
+        part = self._weights.slab(rows)
+        members, y = part.filled(ensemble[:, rows]), part.filled(truth[rows])
+        errors = np.subtract(members, y, dtype=np.float64)
         self._gram += weighted_gram(errors, part)
         sort_members(errors)
         fields = ensemble_fields(errors)
@@ -164,9 +166,8 @@ class _Sums:
         for name, field in fields.items():
             self._add(name, part.sums(field))
         for region in range(len(part.names)):
-            inside, columns = part.cells(region)
-            self._ranks[region] += rank_counts(errors[:, inside][..., columns])
-        self._add_events(ensemble[:, rows], y, rows, part)
+            self._ranks[region] += rank_counts(part.cells(region, errors))
+        self._add_events(members, y, rows, part)
         lags = self._scoring.lags
         reach = slice(rows.start, rows.stop + lags.rows)
         self._variogram += variogram_sums(ensemble[:, reach], truth[reach], part, lags, len(y))
@@ -226,7 +227,7 @@ def _anomaly_sums(
     error: np.ndarray, truth: np.ndarray, base: np.ndarray, weights: RegionWeights
 ) -> np.ndarray:
     """Sums of f' o', f'^2 and o'^2, (3, R), of departures f' and o' from a climatology."""
-    observed = np.subtract(truth, base, dtype=np.float64)
+    observed = np.subtract(truth, weights.filled(base), dtype=np.float64)
     forecast = error + observed
     return weights.sums(np.stack([forecast * observed, forecast**2, observed**2]))
 

@@ -283,3 +283,40 @@ def test_shapes_and_sizes_are_checked():
         np.errstate(over="ignore", invalid="ignore"),
     ):
         scored(np.full(ensemble.shape, 1e200), truth)
+
+
+def test_cells_without_values_do_not_count():
+    ensemble, truth, base = draw(5, 9)
+    sea = np.random.default_rng(9).random(GRID.shape) > 0.4
+    event = events.Event("e", np.asarray(0.0))
+    weights = WEIGHTS.masked(sea)
+    found, sums = scored(
+        np.where(sea, ensemble, np.nan), np.where(sea, truth, np.nan), base, [event], weights
+    )
+    other, _ = scored(
+        np.where(sea, ensemble, np.nan), np.where(sea, truth, np.nan), np.where(sea, base, np.nan),
+        [event], weights,
+    )  # fmt: skip
+    area = sea * GRID.area_weights[:, None]
+    error = ensemble.astype(float).mean(axis=0) - truth
+    assert found["rmse"][0] == pytest.approx(np.sqrt((area * error**2).sum() / area.sum()))
+    _, fair = brute_energy(ensemble.astype(float), truth, area)
+    assert found["energy"][0] == pytest.approx(fair, rel=1e-6)
+    assert sums.ranks[0].sum() == pytest.approx(sea.sum())
+    assert sums.reliability["e"][0, :, 3].sum() == sea.sum()
+    for name, values in found.items():
+        np.testing.assert_array_equal(other[name], values)
+    # of one column of sea, pairs along the meridian are left
+    column = np.zeros(GRID.shape, bool)
+    column[:, 3] = True
+    alone, _ = scored(
+        np.where(column, ensemble, np.nan), np.where(column, truth, np.nan), None, (),
+        WEIGHTS.masked(column),
+    )  # fmt: skip
+    gaps = np.abs(np.diff(truth[:, 3].astype(float))) ** 0.5
+    gaps -= (np.abs(np.diff(ensemble[:, :, 3].astype(float), axis=1)) ** 0.5).mean(axis=0)
+    expected = np.average(gaps**2, weights=GRID.area_weights[:-1])
+    assert alone["variogram"][0] == pytest.approx(expected, rel=1e-6)
+    assert WEIGHTS.masked(np.broadcast_to(LAT[:, None] > 30, GRID.shape)).names == (
+        "global", "northern-extratropics",
+    )  # fmt: skip
