@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from appa_core.config.base import Positive, Strict
-from appa_core.config.requests import Region
+from appa_core.config.requests import Region, explained
 from appa_core.errors import InputError
 from appa_core.metrics.regions import GLOBAL, REGIONS, Box
 from appa_core.schema import VARIABLES, Channel
@@ -136,3 +136,17 @@ def _box(name: str) -> Box:
             "SOUTH,NORTH,WEST,EAST in degrees"
         )
     return Box(**Region.parse(name).model_dump())
+
+
+def evaluation_request(**fields: object) -> EvaluationRequest:
+    """A validated request.
+
+    Raises:
+        InputError: A field is not valid; the message names it.
+    """
+    try:
+        request = EvaluationRequest.model_validate(fields)
+    except ValidationError as error:
+        raise InputError(explained(error)) from error
+    _ = request.boxes, request.event_specs
+    return request

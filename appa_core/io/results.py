@@ -151,6 +151,14 @@ class ResultFields:
             found += [Channel(name, level) for level in levels]
         return tuple(found)
 
+    @cached_property
+    def levels(self) -> dict[str, list[int | None]]:
+        """Levels by variable; [None] at the surface."""
+        found: dict[str, list[int | None]] = {}
+        for channel in self.channels:
+            found.setdefault(channel.variable, []).append(channel.level)
+        return found
+
     def _levels(self, variable: str) -> list[int | None]:
         if "level" not in self._data[variable].dims:
             return [None]

@@ -100,7 +100,7 @@ def variogram_sums(
             gap = _gap(field[:, east], field[:, :columns])
             gap -= _mean_gap(members[..., east], members[..., :columns])
             mask = None if weights.mask is None else weights.mask[:, :columns]
-            part = RegionWeights(weights.names, weights.rows, weights.columns[:, :columns], mask)
+            part = replace(weights, columns=weights.columns[:, :columns], mask=mask)
             _add_pairs(gap, part, total, size)
     return total, size
 

@@ -16,8 +16,8 @@ import numpy as np
 from appa_core.metrics import columns, winds
 from appa_core.metrics.harmonics import is_global, resolved_degrees
 from appa_core.metrics.regions import GLOBAL, RegionWeights, region_of
-from appa_core.metrics.spectra import power_spectrum, spectral_slope
-from appa_core.schema import MASKED, Channel, Grid
+from appa_core.metrics.spectra import spectral_slope
+from appa_core.schema import Channel, Grid
 
 #: Relative humidity that counts as more than saturated: rounding and 1 % are let pass.
 SUPERSATURATED = 1.01
@@ -92,7 +92,7 @@ def check_state(fields: Fields, where: PhysicsGrid) -> list[Check]:
     checks = [*_hydrostatic(fields, where), *_moisture(fields, where), *_mass(fields, where)]
     if where.is_global:
         checks += [*_geostrophic(fields, where), *_thermal(fields, where)]
-        checks += [*_divergence(fields, where), *_slopes(fields, where)]
+        checks += _divergence(fields, where)
     return checks
 
 
@@ -205,11 +205,18 @@ def slope_range(grid: Grid) -> tuple[int, int] | None:
     return (_SLOPE_FIRST, last) if last >= _SLOPE_FIRST + 4 else None
 
 
-def _slopes(fields: Fields, where: PhysicsGrid) -> Iterator[Check]:
+def check_slopes(power: Fields, where: PhysicsGrid) -> list[Check]:
+    """Slopes of spectra; none on grids that are too coarse.
+
+    Args:
+        power: By channel, by total wavenumber from 0, of `power_spectrum`.
+        where: The grid.
+    """
     ends = slope_range(where.grid)
-    for channel, field in fields.items():
-        if ends is None or channel.variable in MASKED:
-            continue
-        power = power_spectrum(field.astype(np.float64), where.grid, ends[1] + 1)
-        band, slope = f"n={ends[0]}-{ends[1]}", float(spectral_slope(power, *ends))
-        yield Check("spectral_slope", channel.variable, channel.level, band, slope, "1")
+    if ends is None:
+        return []
+    band = f"n={ends[0]}-{ends[1]}"
+    return [
+        Check("spectral_slope", c.variable, c.level, band, float(spectral_slope(p, *ends)), "1")
+        for c, p in power.items()
+    ]

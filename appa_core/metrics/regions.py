@@ -48,12 +48,14 @@ class RegionWeights:
         names: Of the regions (R).
         rows: Area of rows, 0 outside, (R, H).
         columns: 1 inside and 0 outside, (R, W).
+        shares: Shares of the sphere that the regions have on the grid, (R,).
         mask: Cells that have values, (H, W) bool; all if None.
     """
 
     names: tuple[str, ...]
     rows: np.ndarray
     columns: np.ndarray
+    shares: np.ndarray
     mask: np.ndarray | None = None
 
     @classmethod
@@ -83,7 +85,12 @@ class RegionWeights:
                 f"no cell of {latitudes[0]:g}..{latitudes[-1]:g} N, {longitudes[0]:g}.."
                 f"{longitudes[-1]:g} E lies in any of the regions {', '.join(boxes)}"
             )
-        return cls(tuple(names), np.stack(rows), np.stack(columns))
+        inside, across = np.stack(rows), np.stack(columns)
+        # a row's share of the sphere, and a column's of the row
+        height = _areas(latitudes, relative=False) / 2
+        width = float(np.diff(longitudes).mean()) / 360
+        shares = ((inside > 0) @ height) * across.sum(axis=1) * width
+        return cls(tuple(names), inside, across, shares)
 
     @property
     def sizes(self) -> np.ndarray:
@@ -97,12 +104,13 @@ class RegionWeights:
         whole = replace(self, mask=mask)
         kept = np.flatnonzero(whole.sizes > 0)
         names = tuple(self.names[i] for i in kept)
-        return replace(whole, names=names, rows=self.rows[kept], columns=self.columns[kept])
+        parts = {name: getattr(self, name)[kept] for name in ("rows", "columns", "shares")}
+        return replace(whole, names=names, **parts)
 
     def slab(self, rows: slice) -> RegionWeights:
         """The same of some rows."""
         mask = None if self.mask is None else self.mask[rows]
-        return RegionWeights(self.names, self.rows[:, rows], self.columns, mask)
+        return replace(self, rows=self.rows[:, rows], mask=mask)
 
     def filled(self, field: np.ndarray) -> np.ndarray:
         """A field (..., H, W) with 0 where there are no values."""
@@ -133,8 +141,8 @@ class RegionWeights:
         return np.asarray(part.reshape(*part.shape[:-2], -1))
 
 
-def _areas(latitudes: np.ndarray) -> np.ndarray:
-    """Areas of rows relative to their mean: those of the globe's rows, cut as they are."""
+def _areas(latitudes: np.ndarray, *, relative: bool = True) -> np.ndarray:
+    """Areas of rows of the unit sphere over 2 pi, or relative to their mean."""
     step = float(np.diff(latitudes).mean())
     lower = np.concatenate([[latitudes[0] - step / 2], (latitudes[1:] + latitudes[:-1]) / 2])
     upper = np.concatenate([lower[1:], [latitudes[-1] + step / 2]])
@@ -143,7 +151,7 @@ def _areas(latitudes: np.ndarray) -> np.ndarray:
     edges[0, 0] = -90.0 if 90 + latitudes[0] < step else edges[0, 0]
     edges[1, -1] = 90.0 if 90 - latitudes[-1] < step else edges[1, -1]
     area = np.diff(np.sin(np.deg2rad(edges)), axis=0)[0]
-    return np.asarray(area / area.mean())
+    return np.asarray(area / area.mean() if relative else area)
 
 
 def region_of(grid: Grid, names: tuple[str, ...] | None = None) -> RegionWeights:

@@ -10,7 +10,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -91,7 +91,7 @@ def compare_winds(
     """Angle and ratio of speeds of a wind and a balanced one, (..., H, W) to (..., bands)."""
     rows = bands.rows.any(axis=0)
     (u, v), (a, b) = ([x[..., rows, :] for x in pair] for pair in (wind, balanced))
-    inside = RegionWeights(bands.names, bands.rows[:, rows], bands.columns)
+    inside = replace(bands, rows=bands.rows[:, rows])
     turn = np.degrees(np.abs(np.arctan2(a * v - b * u, a * u + b * v)))
     speed = np.hypot(a, b)
     return WindComparison(
