@@ -16,7 +16,7 @@ import torch
 
 from appa_core.config.requests import ReanalysisRequest, reanalysis_request
 from appa_core.io.store import Artifact, ArtifactStore
-from appa_core.metrics.ensemble import ensemble_crps
+from appa_core.metrics.members import ensemble_crps
 from appa_core.observations.keyed import keys_of, normal
 from appa_core.observations.table import ObservationTable
 from appa_core.steps.analysis import AnalysisJob, MembersOrder, draw_members

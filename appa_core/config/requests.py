@@ -340,10 +340,14 @@ def validated(kind: type[_R], fields: Mapping[str, object]) -> _R:
     try:
         request = kind.model_validate(fields)
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors()
-        )
-        raise InputError(problems) from error
+        raise InputError(explained(error)) from error
     parse_time(request.start)
     return request
+
+
+def explained(error: ValidationError) -> str:
+    """What is wrong with which field, in one line."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in e['loc'])}: {e['msg'].removeprefix('Value error, ')}"
+        for e in error.errors()
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import xarray as xr
@@ -31,10 +32,10 @@ class CubeArchive(Archive):
         notice = records[0].provenance.get("notice") if records else None
         return {"source": notice} if notice else {}
 
-    def read(self, times: Times) -> xr.Dataset:
+    def read(self, times: Times, variables: Sequence[str] | None = None) -> xr.Dataset:
         """States at some times, loaded and checked; see `Archive.read`."""
         self.require(times)
-        return self._cube.read(times)
+        return self._cube.read(times, variables)
 
 
 def is_cube(url: str) -> bool:

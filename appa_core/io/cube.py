@@ -263,11 +263,12 @@ class Cube:
         records = [[r.block.name, r.digest] for r in self.records(start, end)]
         return content_key({"cube": self.key, "records": records})
 
-    def read(self, times: Times) -> xr.Dataset:
+    def read(self, times: Times, variables: Sequence[str] | None = None) -> xr.Dataset:
         """Committed states at some times, in their order, loaded and checked.
 
         Args:
             times: (T,) UTC; they may repeat.
+            variables: Those to read, of those that there are; all if None.
 
         Returns:
             The cube's variables, (T, ...) each, with its coordinates.
@@ -276,7 +277,7 @@ class Cube:
             InputError: A state is absent.
             IntegrityError: A shard is missing or damaged; the message names it.
         """
-        return read_states(self.spec, self._folder, self._ledger, times)
+        return read_states(self.spec, self._folder, self._ledger, times, variables)
 
     def read_into(
         self, times: Times, arrays: Mapping[str, np.ndarray], *, threads: int | None = None
@@ -285,7 +286,7 @@ class Cube:
 
         Args:
             times: (T,) UTC; they may repeat.
-            arrays: By variable (T, ...) of the cube's dtype, each state contiguous.
+            arrays: By variable (all or some), (T, ...) of its dtype, each state contiguous.
             threads: How many decode on a local disk; a few if None.
 
         Raises:

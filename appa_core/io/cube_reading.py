@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -35,13 +35,20 @@ _Each: TypeAlias = Callable[
 ]
 
 
-def read_states(spec: CubeSpec, folder: Folder, ledger: Ledger, times: Times) -> xr.Dataset:
+def read_states(
+    spec: CubeSpec,
+    folder: Folder,
+    ledger: Ledger,
+    times: Times,
+    variables: Sequence[str] | None = None,
+) -> xr.Dataset:
     """Committed states at times (T,), in their order; see `Cube.read`."""
     wanted = _utc(times)
-    data = {v.name: np.empty((len(wanted), *spec.shape(v)), spec.dtype) for v in spec.variables}
+    kept = [v for v in spec.variables if variables is None or v.name in variables]
+    data = {v.name: np.empty((len(wanted), *spec.shape(v)), spec.dtype) for v in kept}
     read_into(spec, folder, ledger, wanted, data)
     return xr.Dataset(
-        {v.name: (("time", *v.dims), data[v.name], dict(v.attrs)) for v in spec.variables},
+        {v.name: (("time", *v.dims), data[v.name], dict(v.attrs)) for v in kept},
         {"time": wanted}
         | {name: (name, v, spec.axis_attrs(name)) for name, v in spec.coordinates.items()},
     )
@@ -59,6 +66,8 @@ def read_into(
     """Committed states at times (T,) into arrays; see `Cube.read_into`."""
     wanted = _utc(times)
     for v in spec.variables:
+        if v.name not in data:
+            continue
         array, shape = data[v.name], (len(wanted), *spec.shape(v))
         if (array.shape, array.dtype) != (shape, np.dtype(spec.dtype)):
             raise ValueError(f"{v.name} has {array.dtype} {array.shape}, not {spec.dtype} {shape}")
@@ -143,6 +152,8 @@ class _Reader:
         with ExitStack() as files:
             tasks = []
             for variable in self._spec.variables:
+                if variable.name not in self._data:
+                    continue
                 name = shard_name(record.block, variable)
                 shard = files.enter_context(
                     _opened(self._folder, record, name, states, whole=2 * len(places) >= states)

@@ -18,6 +18,24 @@ from appa_core.errors import AbsentError, DataError, InputError
 Times: TypeAlias = "pd.DatetimeIndex | pd.Index[pd.Timestamp]"
 
 
+#: Largest chunk of a variable, in bytes: what reading a field of a long or large result takes.
+_CHUNK_BYTES = 64 << 20
+#: Dimensions along which large variables are cut, one after the other.
+_CUT = ("time", "lead_time", "init_time", "member", "level")
+
+
+def _chunks(array: xr.Variable) -> tuple[int, ...]:
+    """One chunk, or pieces of large variables: whole maps of as many times as fit."""
+    sizes = dict(array.sizes)
+    for name in _CUT:
+        if name in sizes:
+            rest = array.dtype.itemsize * int(np.prod([*sizes.values()])) // sizes[name]
+            # a divisor, so that blocks of times that are appended begin with a chunk
+            fits = [n for n in range(1, sizes[name] + 1) if sizes[name] % n == 0]
+            sizes[name] = max([n for n in fits if n * rest <= _CHUNK_BYTES], default=1)
+    return tuple(sizes.values())
+
+
 def write_zarr(
     dataset: xr.Dataset,
     path: Path,
@@ -25,7 +43,9 @@ def write_zarr(
     *,
     consolidated: bool = True,
 ) -> None:
-    """Write a dataset as zarr v3, whole variables as one chunk unless encoded otherwise.
+    """Write a dataset as zarr v3.
+
+    Variables are one chunk each, and large ones chunks of whole maps, unless encoded otherwise.
 
     Args:
         dataset: What to write.
@@ -35,7 +55,7 @@ def write_zarr(
     """
     dataset = dataset.drop_encoding()
     merged: dict[str, Any] = {
-        str(name): {"chunks": array.shape}
+        str(name): {"chunks": _chunks(array)}
         for name, array in dataset.variables.items()
         if array.ndim > 0 and name not in dataset.dims
     }
@@ -115,8 +135,12 @@ class Archive(ABC):
         return np.asarray(positions)
 
     @abstractmethod
-    def read(self, times: Times) -> xr.Dataset:
+    def read(self, times: Times, variables: Sequence[str] | None = None) -> xr.Dataset:
         """States at some times, loaded.
+
+        Args:
+            times: UTC (T,).
+            variables: Those to read, of those that there are; all if None.
 
         Raises:
             InputError: A time is not in the archive; the message gives the span that is.
@@ -146,7 +170,7 @@ class StateArchive(Archive):
         """Attributes of the first store."""
         return dict(self._parts[0].attrs)
 
-    def read(self, times: Times) -> xr.Dataset:
+    def read(self, times: Times, variables: Sequence[str] | None = None) -> xr.Dataset:
         """States at some times, loaded; see `Archive.read`."""
         positions = self.require(times)
         pieces = []
@@ -154,7 +178,8 @@ class StateArchive(Archive):
             low, high = self._starts[i], self._starts[i + 1]
             local = positions[(positions >= low) & (positions < high)] - low
             if local.size:
-                pieces.append(part.isel(time=local).load())
+                kept = part if variables is None else part[[v for v in variables if v in part]]
+                pieces.append(kept.isel(time=local).load())
         joined: xr.Dataset = xr.concat(
             pieces, "time", data_vars="minimal", coords="minimal", compat="override", join="exact"
         )

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from appa_core.constants import STANDARD_GRAVITY
 from appa_core.errors import DataError
 from appa_core.schema import MASKED, VARIABLES
-
-STANDARD_GRAVITY = 9.80665
 
 #: Names that data sets give to a variable, the preferred first; compared without case.
 NAMES: dict[str, tuple[str, ...]] = {

@@ -6,12 +6,6 @@ a function of the sum. However the dates are split among workers, the metric is 
 
 Every statistic is an area-weighted mean over the globe, of shape (T, C) = (lead, channel) and
 float64. A value that is not finite raises; none is left out of a mean.
-
-References:
-    Gneiting & Raftery 2007, Strictly proper scoring rules, prediction, and estimation, eq. 21.
-    Ferro 2014, Fair scores for ensemble forecasts, section 3.
-    Fortin et al. 2014, Why should ensemble spread match the RMSE of the ensemble mean?, eq. 15.
-    Hamill 2001, Interpretation of rank histograms for verifying ensemble forecasts.
 """
 
 from __future__ import annotations
@@ -22,6 +16,14 @@ from typing import Self
 import numpy as np
 
 from appa_core.errors import DataError, InputError, NumericalError
+from appa_core.metrics.members import (
+    crps_of,
+    ensemble_fields,
+    rank_counts,
+    sort_members,
+    spread_of,
+    spread_skill_of,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,10 +159,10 @@ class EnsembleStatistics(_DateSums):
         total = cls.empty(ensemble.shape[0], shape)
         for lead, channel in np.ndindex(*shape):
             errors = ensemble[:, lead, channel].astype(np.float64) - truth[lead, channel]
-            errors.sort(axis=0)
-            for name, field in _ensemble_fields(errors).items():
+            sort_members(errors)
+            for name, field in ensemble_fields(errors).items():
                 getattr(total, name)[lead, channel] = _area_mean(field, latitude_weights)
-            total.rank_counts[lead, channel] = _rank_counts(errors)
+            total.rank_counts[lead, channel] = rank_counts(errors)
         _check_finite_statistics(total.member_error, total.squared_error, total.variance)
         return replace(total, dates=1)
 
@@ -172,7 +174,7 @@ class EnsembleStatistics(_DateSums):
     @property
     def crps(self) -> np.ndarray:
         """CRPS of the empirical distribution, (T, C): E|X - y| - E|X - X'| / 2."""
-        return self._mean(self.member_error - self.member_distance / 2)
+        return self._mean(crps_of(self.member_error, self.member_distance, self.members))
 
     @property
     def crps_fair(self) -> np.ndarray:
@@ -180,17 +182,14 @@ class EnsembleStatistics(_DateSums):
 
         NaN for one member, which has no such pair.
         """
-        if self.members == 1:
-            return np.full(self.error.shape, np.nan)
-        pairs = self.members / (self.members - 1)
-        return self._mean(self.member_error - pairs * self.member_distance / 2)
+        return self._mean(
+            crps_of(self.member_error, self.member_distance, self.members, fair=True)
+        )
 
     @property
     def spread(self) -> np.ndarray:
         """Root of the mean unbiased ensemble variance, (T, C); NaN for one member."""
-        if self.members == 1:
-            return np.full(self.error.shape, np.nan)
-        return np.asarray(np.sqrt(self._mean(self.variance)))
+        return spread_of(self._mean(self.variance), self.members)
 
     @property
     def spread_skill_ratio(self) -> np.ndarray:
@@ -198,63 +197,13 @@ class EnsembleStatistics(_DateSums):
 
         NaN for one member and where spread and error are both zero.
         """
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.sqrt((self.members + 1) / self.members) * self.spread / self.rmse
-        return np.asarray(ratio)
+        return spread_skill_of(self.spread, self.rmse, self.members)
 
     @property
     def rank_histogram(self) -> np.ndarray:
         """Share of grid points whose truth has each rank, (T, C, M + 1); it sums to 1."""
         counts = self._mean(self.rank_counts)
         return np.asarray(counts / counts.sum(axis=-1, keepdims=True))
-
-
-def ensemble_crps(errors: np.ndarray) -> np.ndarray:
-    """CRPS of an infinite ensemble like this one at every point, fair (Ferro 2014).
-
-    Args:
-        errors: Members minus truth, (M, N); the CRPS of a single member is its absolute error.
-
-    Returns:
-        (N,).
-    """
-    members = len(errors)
-    ordered = np.sort(errors.astype(np.float64), axis=0)
-    factors = 2.0 * np.arange(members) - (members - 1)
-    pairs = max(members * (members - 1), 1)
-    distance = np.tensordot(factors, ordered, axes=1) * (2 / pairs)
-    return np.asarray(np.abs(ordered).mean(axis=0) - distance / 2)
-
-
-def _ensemble_fields(errors: np.ndarray) -> dict[str, np.ndarray]:
-    """Fields (H, W) by statistic, from members minus truth sorted along axis 0.
-
-    With sorted members, sum_{m, n} |x_m - x_n| = 2 sum_k (2 k - M + 1) x_k for k = 0..M-1.
-    """
-    members = errors.shape[0]
-    mean = errors.mean(axis=0)
-    variance = ((errors - mean) ** 2).sum(axis=0) / max(members - 1, 1)
-    factors = 2.0 * np.arange(members) - (members - 1)
-    distance = np.tensordot(factors, errors, axes=1) * (2 / members**2)
-    return {
-        "error": mean,
-        "absolute_error": np.abs(mean),
-        "squared_error": mean**2,
-        "variance": variance,
-        "member_error": np.abs(errors).mean(axis=0),
-        "member_distance": distance,
-    }
-
-
-def _rank_counts(errors: np.ndarray) -> np.ndarray:
-    """Grid points by rank of the truth among the members, (M + 1,); ties are shared out."""
-    below = (errors < 0).sum(axis=0).ravel()
-    ties = (errors == 0).sum(axis=0).ravel()
-    size = errors.shape[0] + 2
-    share = 1 / (ties + 1)
-    starts = np.bincount(below, share, size)
-    stops = np.bincount(below + ties + 1, share, size)
-    return np.asarray(np.cumsum(starts - stops)[:-1])
 
 
 def _area_mean(field: np.ndarray, latitude_weights: np.ndarray) -> float:

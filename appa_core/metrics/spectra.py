@@ -1,50 +1,12 @@
-"""Spherical-harmonic power of fields on latitude-longitude grids."""
+"""Spherical-harmonic power of fields on latitude-longitude grids, and its slope."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 
+from appa_core.errors import InputError
+from appa_core.metrics.harmonics import coefficients, power_of
 from appa_core.schema import Grid
-
-
-def normalised_legendre(degrees: int, order: int, sine: np.ndarray) -> np.ndarray:
-    """Associated Legendre functions of an order, of mean square 1 over the sphere with e^(i m x).
-
-    Args:
-        degrees: Degrees 0 to `degrees` - 1 in all.
-        order: Zonal wavenumber m.
-        sine: Sine of latitude (H,).
-
-    Returns:
-        (H, degrees - m), for the degrees from m on.
-    """
-    out = np.zeros((len(sine), degrees - order))
-    first = np.ones_like(sine)
-    cosine = np.sqrt(1 - sine**2)
-    for m in range(1, order + 1):
-        first = first * cosine * np.sqrt((2 * m + 1) / (2 * m))
-    out[:, 0] = first
-    for column in range(1, degrees - order):
-        degree = order + column
-        growth = np.sqrt((4 * degree**2 - 1) / (degree**2 - order**2))
-        out[:, column] = growth * sine * out[:, column - 1]
-        if column > 1:
-            share = np.sqrt(((degree - 1) ** 2 - order**2) / (4 * (degree - 1) ** 2 - 1))
-            out[:, column] -= growth * share * out[:, column - 2]
-    return out
-
-
-@lru_cache(maxsize=4)
-def _projections(latitudes: tuple[float, ...], degrees: int) -> tuple[np.ndarray, ...]:
-    """For every order, the least-squares map from rows to coefficients (degrees - m, H)."""
-    sine = np.sin(np.deg2rad(latitudes))
-    root = np.sqrt(np.clip(np.cos(np.deg2rad(latitudes)), 0, None))
-    return tuple(
-        np.linalg.pinv(normalised_legendre(degrees, m, sine) * root[:, None]) * root
-        for m in range(degrees)
-    )
 
 
 def power_spectrum(fields: np.ndarray, grid: Grid, degrees: int | None = None) -> np.ndarray:
@@ -63,9 +25,30 @@ def power_spectrum(fields: np.ndarray, grid: Grid, degrees: int | None = None) -
     """
     rows, columns = grid.shape
     degrees = degrees or min(rows, columns // 2)
-    waves = np.fft.rfft(fields, axis=-1)[..., :degrees] / columns
-    power = np.zeros((*fields.shape[:-2], degrees))
-    for m, project in enumerate(_projections(grid.latitudes, degrees)):
-        coefficients = np.einsum("lh,...h->...l", project, waves[..., m])
-        power[..., m:] += (1 if m == 0 else 2) * np.abs(coefficients) ** 2
-    return power
+    return power_of(coefficients(fields, grid, degrees))
+
+
+def spectral_slope(power: np.ndarray, first: int, last: int) -> np.ndarray:
+    """Exponent b of power ~ n^b, by least squares of logarithms between two wavenumbers.
+
+    Args:
+        power: (..., degrees), by total wavenumber from 0.
+        first: Smallest wavenumber, 1 or more.
+        last: Largest one, in the fit.
+
+    Returns:
+        (...,); NaN where a power is zero.
+
+    Raises:
+        InputError: There are fewer than two wavenumbers.
+    """
+    if not 1 <= first < last < power.shape[-1]:
+        raise InputError(
+            f"a slope from wavenumber {first} to {last} needs 1 <= first < last < "
+            f"{power.shape[-1]}, the degrees of the spectrum"
+        )
+    x = np.log(np.arange(first, last + 1.0))
+    x = x - x.mean()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = np.log(power[..., first : last + 1]) @ x / (x @ x)
+    return np.asarray(np.where(np.isfinite(slope), slope, np.nan))

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-GRAVITY = 9.80665  # m s-2
-R_DRY = 287.0597  # J kg-1 K-1
+from appa_core.constants import GAS_CONSTANT_DRY_AIR as R_DRY
+from appa_core.constants import STANDARD_GRAVITY as GRAVITY
+
 LAPSE_RATE = 0.0065  # K m-1
 _EXPONENT = R_DRY * LAPSE_RATE / GRAVITY
 _HOT, _COLD = 290.5, 255.0  # K, limits of the sea-level reduction

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from appa_core import thermodynamics
+from appa_core.constants import STANDARD_GRAVITY
 from appa_core.observe import physics
 
 # the standard atmosphere of ICAO (Doc 7488, 1993): sea level, lapse rate, tropopause
 _P0 = 101_325.0
 _T0 = 288.15
 _GAS_CONSTANT = 287.05287
-_EXPONENT = physics.STANDARD_GRAVITY / (_GAS_CONSTANT * physics.LAPSE_RATE)
+_EXPONENT = STANDARD_GRAVITY / (_GAS_CONSTANT * physics.LAPSE_RATE)
 _TROPOPAUSE_M = 11_000.0
 _T11 = _T0 - physics.LAPSE_RATE * _TROPOPAUSE_M
 
@@ -27,7 +29,7 @@ def standard_pressure(altitude: np.ndarray) -> np.ndarray:
     low = np.minimum(altitude, _TROPOPAUSE_M)
     pressure = _P0 * (1 - physics.LAPSE_RATE * low / _T0) ** _EXPONENT
     above = np.maximum(altitude - _TROPOPAUSE_M, 0.0)
-    scale = physics.STANDARD_GRAVITY / (_GAS_CONSTANT * _T11)
+    scale = STANDARD_GRAVITY / (_GAS_CONSTANT * _T11)
     return np.asarray(pressure * np.exp(-scale * above))
 
 
@@ -64,16 +66,16 @@ def pressure_above_sea_level(
 
 def humidity_of_dew_point(dew_point: np.ndarray, pressure: np.ndarray) -> np.ndarray:
     """Specific humidity in kg/kg, from a dew point over water in K and a pressure in Pa."""
-    vapour = physics.saturation_vapour_pressure(_tensor(dew_point))
-    return np.asarray(physics.specific_humidity(vapour, _tensor(pressure)).numpy())
+    vapour = thermodynamics.saturation_vapour_pressure(_tensor(dew_point))
+    return np.asarray(thermodynamics.specific_humidity(vapour, _tensor(pressure)).numpy())
 
 
 def humidity_of_relative(
     relative: np.ndarray, temperature: np.ndarray, pressure: np.ndarray
 ) -> np.ndarray:
     """Specific humidity in kg/kg, from a share of saturation over water, K and Pa."""
-    vapour = _tensor(relative) * physics.saturation_vapour_pressure(_tensor(temperature))
-    return np.asarray(physics.specific_humidity(vapour, _tensor(pressure)).numpy())
+    vapour = _tensor(relative) * thermodynamics.saturation_vapour_pressure(_tensor(temperature))
+    return np.asarray(thermodynamics.specific_humidity(vapour, _tensor(pressure)).numpy())
 
 
 def pressure_at_heights(

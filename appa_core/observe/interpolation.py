@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from appa_core.constants import EARTH_RADIUS_M
 from appa_core.schema import Grid
 
-EARTH_RADIUS_KM = 6371.0
+EARTH_RADIUS_KM = EARTH_RADIUS_M / 1e3
 
 
 @dataclass(frozen=True)

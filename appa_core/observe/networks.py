@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from appa_core.constants import EARTH_RADIUS_M
 from appa_core.errors import InputError
 from appa_core.observe.interpolation import unit_vectors
 from appa_core.schema import Grid, StateSchema
 
-EARTH_RADIUS_M = 6.371e6
 GRAVITATIONAL_PARAMETER = 3.986004418e14
 #: What stations measure.
 SURFACE = (

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from appa_core import thermodynamics
 from appa_core.climatology import Normalisation
+from appa_core.constants import STANDARD_GRAVITY
 from appa_core.errors import DataError
 from appa_core.observe import physics
 from appa_core.observe.points import Decoder
@@ -32,15 +34,15 @@ class RowConstants:
 Reading = Callable[[Sequence[Tensor], RowConstants], Tensor]
 
 READINGS: dict[str, Reading] = {
-    "virtual_temperature": lambda t, _: physics.virtual_temperature(*t),
-    "relative_humidity": lambda t, c: physics.relative_humidity(t[0], t[1], c.pressure),
+    "virtual_temperature": lambda t, _: thermodynamics.virtual_temperature(*t),
+    "relative_humidity": lambda t, c: thermodynamics.relative_humidity(t[0], t[1], c.pressure),
     "dew_point_temperature": lambda t, c: physics.dew_point(t[0], c.pressure),
     "wind_speed": lambda t, _: physics.wind_speed(*t),
     "wind_direction": lambda t, c: physics.wind_direction_near(t[0], t[1], c.value),
     "10m_wind_speed": lambda t, _: physics.wind_speed(*t),
     "10m_wind_direction": lambda t, c: physics.wind_direction_near(t[0], t[1], c.value),
     "surface_pressure": lambda t, c: physics.station_pressure(t[0], t[1], c.elevation),
-    "layer_thickness": lambda t, _: (t[1] - t[0]) / physics.STANDARD_GRAVITY,
+    "layer_thickness": lambda t, _: (t[1] - t[0]) / STANDARD_GRAVITY,
 }
 
 

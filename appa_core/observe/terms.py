@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from appa_core.climatology import Normalisation
+from appa_core.constants import STANDARD_GRAVITY
 from appa_core.observe.interpolation import (
     CellWeights,
     Weights,
@@ -15,7 +16,6 @@ from appa_core.observe.interpolation import (
     footprint,
     in_pressure,
 )
-from appa_core.observe.physics import STANDARD_GRAVITY
 from appa_core.observe.quantities import Quantity, quantity
 from appa_core.schema import StateSchema
 

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_EARTH_RADIUS_KM = 6371.0
+from appa_core.constants import EARTH_RADIUS_M
+
+_EARTH_RADIUS_KM = EARTH_RADIUS_M / 1e3
 
 
 def gaspari_cohn(r: Tensor) -> Tensor:

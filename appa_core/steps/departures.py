@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
-from appa_core.metrics.ensemble import ensemble_crps
+from appa_core.metrics.members import ensemble_crps
 from appa_core.observations.table import ObservationTable
 from appa_core.observe.quantities import QUANTITIES
 from appa_core.steps.drawn import DrawnEnsemble

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from appa_core import thermodynamics
 from appa_core.observe import instruments, physics
 
 
@@ -68,7 +69,7 @@ def test_saturated_air_has_the_humidity_of_its_temperature():
     np.testing.assert_allclose(saturated, expected)
     half = instruments.humidity_of_relative(np.full(2, 0.5), temperature, pressure)
     q, p, e = (torch.from_numpy(x) for x in (half, pressure, temperature))
-    np.testing.assert_allclose(physics.relative_humidity(e, q, p), 0.5)
+    np.testing.assert_allclose(thermodynamics.relative_humidity(e, q, p), 0.5)
 
 
 def test_pressure_between_levels_of_a_sounding():

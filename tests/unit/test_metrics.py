@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from appa_core.errors import DataError, InputError, NumericalError
-from appa_core.metrics.ensemble import EnsembleStatistics, FieldStatistics, ensemble_crps
+from appa_core.metrics.ensemble import EnsembleStatistics, FieldStatistics
+from appa_core.metrics.members import ensemble_crps
 from appa_core.schema import Grid
 
 GRID = Grid.equiangular(6, 12)

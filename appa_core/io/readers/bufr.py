@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from appa_core.constants import STANDARD_GRAVITY
 from appa_core.errors import DataError
 from appa_core.io.readers.batch import Batch, Reader
 from appa_core.io.readers.bufr_messages import Message, split_messages
 from appa_core.io.readers.files import RawFile
 from appa_core.io.readers.reports import report_ids, surface_rows, upper_air_rows
-from appa_core.observe.physics import STANDARD_GRAVITY
 
 _LAND, _SEA, _SOUNDING = 0, 1, 2
 #: Names of elements of a surface report, the preferred first, and the factor to SI units.

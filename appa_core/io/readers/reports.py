@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from appa_core.constants import STANDARD_GRAVITY
 from appa_core.observations.table import HIGHEST_PRESSURE_HPA, REQUIRED
 from appa_core.observe import instruments
-from appa_core.observe.physics import STANDARD_GRAVITY
 
 #: What is said of where a report comes from; `elevation_m` may be NaN.
 PLACE = (
