@@ -121,6 +121,25 @@ class EnsembleFields:
         order = ("member", self.time_dim, "latitude", "longitude")
         return np.asarray(field.transpose(*order).values)
 
+    def read_points(
+        self, channel: Channel, rows: Sequence[int], columns: Sequence[int]
+    ) -> np.ndarray:
+        """A field at K cells as (member, time, K), SI units; other cells are not kept.
+
+        Args:
+            channel: Which.
+            rows: Of the cells, (K,).
+            columns: Of the cells, (K,).
+        """
+        field = self.single[channel.variable]
+        if channel.level is not None:
+            field = field.sel(level=channel.level)
+        points = field.isel(
+            latitude=xr.DataArray(list(rows), dims="cell"),
+            longitude=xr.DataArray(list(columns), dims="cell"),
+        )
+        return np.asarray(points.transpose("member", self.time_dim, "cell").values)
+
     @property
     def is_global(self) -> bool:
         """Whether the grid goes around the globe and from pole to pole, but for half a cell."""
