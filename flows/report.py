@@ -1,7 +1,6 @@
 """The page of a finished result, and numbers for those who need them.
 
-    python -m flows.report results/forecast-2024-01-01T00-1a2b3c4d5e6f \\
-        --at Berlin=52.5,13.4 --probability '2m_temperature>273.15' --quantiles 0.1,0.5,0.9
+    python -m flows.report RESULT --at Berlin=52.5,13.4 --probability '2m_temperature>273.15'
 
 Shows all fields that fit, and the result's `evaluation/` if there is one; `--against OTHER` adds a
 scorecard. The page is one file that loads nothing. With `--at`, `--probability` or `--quantiles`,
@@ -27,6 +26,7 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
         metavar="FILE",
         help="the page (default: RESULT/report.html)",
     )
+    add("--truth", metavar="ENTRY", help="known states to show (default: those of the result)")
     add("--fields", nargs="+", default=[], metavar="NAME", help="fields to show (default: all)")
     add(
         "--budget-mb",
@@ -93,7 +93,7 @@ class WrittenReport:
     products: tuple[Path, ...]
 
 
-def report(
+def report(  # noqa: PLR0913
     result: str,
     *,
     against: str | None = None,
@@ -103,6 +103,7 @@ def report(
     at: Sequence[str] = (),
     probability: Sequence[str] = (),
     quantiles: str | None = None,
+    truth: str | None = None,
     store: str | None = None,
     recompute: bool = False,
 ) -> WrittenReport:
@@ -117,6 +118,7 @@ def report(
         at: Points, "LAT,LON" or "NAME=LAT,LON".
         probability: Events, such as "2m_temperature>273.15".
         quantiles: Such as "0.1,0.5,0.9".
+        truth: Catalog entry of known states to show; those that the result names if None.
         store: Artifact store; APPA_STORE or ./appa-store if None.
         recompute: Write again what is there.
 
@@ -143,7 +145,9 @@ def report(
         raise InputError(f"--output {target} is a folder; name a file such as report.html")
     page = PageOrder(places, tuple(fields), budget_bytes)
     where = store or store_default()
-    return write_report(where, result, str(target), page, order, against, recompute=recompute)
+    return write_report(
+        where, result, str(target), page, order, against, truth, recompute=recompute
+    )
 
 
 @flow(name="report", validate_parameters=False)
@@ -154,11 +158,12 @@ def write_report(
     page: PageOrder,
     order: ProductOrder,
     against: str | None,
+    truth: str | None,
     *,
     recompute: bool,
 ) -> WrittenReport:
     """Page -> products -> files."""
-    made = results.make_report(store, result, page, against, recompute=recompute)
+    made = results.make_report(store, result, page, against, truth, recompute=recompute)
     products = None
     if not order.is_empty:
         products = results.make_products(store, result, order, recompute=recompute)

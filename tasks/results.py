@@ -13,6 +13,7 @@ from appa_core.errors import InputError
 from appa_core.io.results import Result
 from appa_core.io.store import Artifact, ArtifactStore, write_atomically
 from appa_core.steps.exporting import export_result
+from appa_core.steps.forecast import StateSource
 from appa_core.steps.models import model_key, read_manifest
 from appa_core.steps.products import ProductOrder, write_products
 from appa_core.steps.publish import REPORT
@@ -23,11 +24,17 @@ from tasks.figures import show_figures
 
 @task(cache_policy=NO_CACHE)
 def make_report(
-    store: str, folder: str, order: PageOrder, other: str | None, *, recompute: bool
+    store: str,
+    folder: str,
+    order: PageOrder,
+    other: str | None,
+    truth: str | None,
+    *,
+    recompute: bool,
 ) -> Artifact:
     """Write the page of a finished result, and show its figures."""
     result = Result.open(folder)
-    known = known_of(result)
+    known = known_of(result, truth)
     beside = None if other is None else Result.open(other)
     page = write_result_report(
         ArtifactStore(store), result, order, known, beside, recompute=recompute
@@ -69,24 +76,38 @@ def export(folder: str, kind: str, layout: str, output: str) -> str:
     return str(export_result(Result.open(folder), kind, layout, Path(output)))
 
 
-def known_of(result: Result) -> Known:
-    """The model and the known states that a result names, if they are here and unchanged."""
-    manifest = result.manifest
+def known_of(result: Result, truth: str | None = None) -> Known:
+    """The model and the known states that a result names, if they are here and unchanged.
+
+    Args:
+        result: A finished result.
+        truth: Known states to take instead: a catalog entry, or ingested states.
+
+    Raises:
+        InputError: There are no such states.
+    """
     notes: list[str] = []
-    folder = _model(manifest.get("model") or {}, notes)
-    truth = None
+    folder = _model(result.manifest.get("model") or {}, notes)
+    states = _states(result.manifest, notes) if truth is None else state_source(truth)
+    return Known(folder, states, " ".join(notes))
+
+
+def _states(manifest: Mapping[str, Any], notes: list[str]) -> StateSource | None:
+    """The known states that a manifest names, or a note why there are none."""
     named = manifest.get("states") or manifest.get("truth")
-    if named:
-        try:
-            found = state_source(str(named["name"]))
-        except InputError as error:
-            notes.append(f"The truth is not shown: {error}.")
-        else:
-            if found.fingerprint == named["fingerprint"]:
-                truth = found
-            else:
-                notes.append(f"The truth is not shown: {named['name']} has changed since.")
-    return Known(folder, truth, " ".join(notes))
+    if not named:
+        return None
+    request = manifest.get("request", {})
+    asked = request.get("truth") or request.get("source") or named["name"]
+    try:
+        found = state_source(str(asked))
+    except InputError as error:
+        notes.append(f"The truth is not shown: {error}.")
+        return None
+    if found.fingerprint != named["fingerprint"]:
+        notes.append(f"The truth is not shown: {asked} has changed since.")
+        return None
+    return found
 
 
 def _model(named: Mapping[str, Any], notes: list[str]) -> Path | None:

@@ -9,7 +9,8 @@ from appa_core.errors import InputError
 from appa_core.products import Event
 from appa_core.report.content import Place
 
-_EVENT = re.compile(r"\s*(\w+?)(?:@(\d+))?\s*(>=|<=|>|<)\s*(\S+)\s*")
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_EVENT = re.compile(rf"\s*(\w+?)(?:@(\d+))?\s*(>=|<=|>|<)\s*({_NUMBER})\s*")
 
 
 def parse_place(text: str) -> Place:
@@ -43,16 +44,13 @@ def parse_event(text: str) -> Event:
         InputError: The text is no such event.
     """
     found = _EVENT.fullmatch(text)
-    try:
-        if found is None:
-            raise ValueError(text)
-        name, level, sign, value = found.groups()
-        threshold = float(value)
-    except ValueError as error:
+    if found is None:
         raise InputError(
             f"{text!r} is no event; expected a field, one of > >= < <=, and a value in SI units, "
             "such as 2m_temperature>273.15 or temperature@850<250"
-        ) from error
+        )
+    name, level, sign, value = found.groups()
+    threshold = float(value)
     return Event(f"{name}_{level}" if level else name, sign, threshold)
 
 

@@ -132,16 +132,22 @@ def cf_dataset(dataset: xr.Dataset) -> xr.Dataset:
         }  # fmt: skip
         out = out.assign_coords({_height_name(height): ((), height, attrs)})
     for name in out.data_vars:
-        extra = [_height_name(_HEIGHTS_M[str(name)])] if name in _HEIGHTS_M else []
-        if "valid_time" in out.coords:
-            extra.insert(0, "valid_time")
-        if extra:
-            out[name].attrs["coordinates"] = " ".join(extra)
-        out[name].attrs["long_name"] = str(name).replace("_", " ")
-        if name in _ACCUMULATED:
-            dim = "time" if "time" in out[name].dims else "lead_time"
-            out[name].attrs["cell_methods"] = f"{dim}: {_ACCUMULATED[str(name)]}"
+        _describe(out, str(name))
     return out.assign_attrs(Conventions="CF-1.11")
+
+
+def _describe(dataset: xr.Dataset, name: str) -> None:
+    """Add what CF asks of a variable to its attributes."""
+    attrs = dataset[name].attrs
+    extra = ["valid_time"] if "valid_time" in dataset.coords else []
+    if name in _HEIGHTS_M:
+        extra.append(_height_name(_HEIGHTS_M[name]))
+    if extra:
+        attrs["coordinates"] = " ".join(extra)
+    attrs["long_name"] = name.replace("_", " ")
+    if name in _ACCUMULATED:
+        dim = "time" if "time" in dataset[name].dims else "lead_time"
+        attrs["cell_methods"] = f"{dim}: {_ACCUMULATED[name]}"
 
 
 def _height_name(height: float) -> str:

@@ -40,7 +40,8 @@ class EnsembleFields:
     @cached_property
     def single(self) -> xr.Dataset:
         """The dataset of one start."""
-        return self.dataset.isel(init_time=-1) if "init_time" in self.dataset.dims else self.dataset
+        several = "init_time" in self.dataset.dims
+        return self.dataset.isel(init_time=-1) if several else self.dataset
 
     @property
     def time_dim(self) -> str:

@@ -25,6 +25,8 @@ const Charts = (() => {
     return ticks;
   }
 
+  const plain = (value) => String(Number(value.toPrecision(3)));
+
   /** Powers of ten, and what lies between them where they are few. */
   function logTicks(low, high, count) {
     const [first, last] = [Math.ceil(Math.log10(low)), Math.floor(Math.log10(high))];
@@ -35,7 +37,7 @@ const Charts = (() => {
       for (const factor of factors) {
         const value = factor * 10 ** power;
         if (value < low || value > high || (factor === 1 && (power - first) % every)) continue;
-        const text = Math.abs(power) > 3 ? `1e${power}`.replace("-", "−") : Palette.number(value);
+        const text = Math.abs(power) > 3 ? `${factor}e${power}`.replace("-", "−") : plain(value);
         ticks.push({ value, text });
       }
     }
@@ -153,7 +155,7 @@ const Charts = (() => {
   }
 
   /**
-   * Draw a chart. `spec`: x and y {label, log, range, hours, tight, zero}; series {name, style,
+   * Draw a chart; false where there is nothing to draw. `spec`: x and y {label, log, range, hours, tight, zero}; series {name, style,
    * points of [x, y], perhaps band of [x, low, high], dots, order}; perhaps bars {from, to,
    * value}, references [[x, y], [x, y]], marker (an x), onPick(x) for clicks; label for those
    * who do not see it; empty, what is said where there is nothing.
@@ -163,7 +165,7 @@ const Charts = (() => {
     const bars = spec.bars || [];
     if (!series.length && !bars.length) {
       showEmpty(holder, spec.empty);
-      return;
+      return false;
     }
     const width = Math.max(holder.clientWidth, 260);
     const height = width > 700 ? 340 : 280;
@@ -194,6 +196,7 @@ const Charts = (() => {
       });
     }
     holder.replaceChildren(svg, legend(series));
+    return true;
   }
 
   return { draw, overLead, isNumber };

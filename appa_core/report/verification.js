@@ -156,6 +156,7 @@ const Verification = (() => {
     $("rank-hint").textContent = found.length
       ? `From the evaluation${chance ? `; p of a flat histogram ${Palette.number(chance.value)}` : ""}.`
       : "Cells of the maps above, by area; neighbours are not independent, so nothing is tested.";
+    $("ranks-block").hidden = !total;
     Charts.draw($("ranks"), {
       x: {
         label: `Rank of the truth among ${counts.length - 1} members`,
@@ -206,6 +207,7 @@ const Verification = (() => {
       .sort((a, b) => a.forecast_probability - b.forecast_probability);
     const total = used.reduce((sum, b) => sum + b.count, 0);
     const half = 0.4 / Math.max(bins.length, 2);
+    $("reliability-block").hidden = !total && $("event").options.length < 2;
     Charts.draw($("reliability"), {
       x: { label: "Forecast probability", range: [0, 1] },
       y: { label: "Observed frequency; bars: share of forecasts", range: [0, 1] },
@@ -239,6 +241,7 @@ const Verification = (() => {
     );
     const sources = [...new Set(mine.map((r) => r.source))];
     $("spectra-title").textContent = leads.length ? `Spectra at ${lead} h` : "Spectra";
+    $("spectra-block").hidden = !mine.length;
     Charts.draw($("spectra"), {
       x: { label: "Total wavenumber", log: true },
       y: { label: "Power (SI units)", log: true },
@@ -261,7 +264,8 @@ const Verification = (() => {
     const events = [...new Set(ofChannel(tables.reliability, block).map((r) => r.event))];
     const before = $("event").value;
     options($("event"), [["", "The threshold of the maps"], ...events.map((e) => [e, e])]);
-    $("event").value = events.includes(before) ? before : "";
+    const usual = Data.channel(state.channel).truth ? "" : events[0] || "";
+    $("event").value = events.includes(before) ? before : usual;
   }
 
   /** Read the evaluation and fill the controls; `redraw` is called when one changes. */
@@ -291,5 +295,5 @@ const Verification = (() => {
     drawSpectra(state);
   }
 
-  return { connect, draw, offerEvents };
+  return { connect, draw, offerEvents, ranksHere };
 })();

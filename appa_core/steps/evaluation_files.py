@@ -98,9 +98,7 @@ def _physics_table(physics: pd.DataFrame) -> ReportTable:
     """A row for each check, field, band and some leads; a column for each source."""
     keys = [k for k in ("check", "variable", "level", "band", "lead_hours") if k in physics]
     if "lead_hours" in keys:
-        leads = sorted(physics["lead_hours"].dropna().unique())
-        picks = {leads[i * (len(leads) - 1) // (_PHYSICS_LEADS - 1)] for i in range(3)} if leads else set()
-        physics = physics[physics["lead_hours"].isna() | physics["lead_hours"].isin(picks)]
+        physics = _at_some_leads(physics)
     sources = list(dict.fromkeys(physics["source"]))
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row in physics.to_dict("records"):
@@ -118,6 +116,13 @@ def _physics_table(physics: pd.DataFrame) -> ReportTable:
             for place, found in rows.items()
         ],
     )
+
+
+def _at_some_leads(physics: pd.DataFrame) -> pd.DataFrame:
+    leads = sorted(physics["lead_hours"].dropna().unique())
+    places = [i * (len(leads) - 1) // (_PHYSICS_LEADS - 1) for i in range(_PHYSICS_LEADS)]
+    picks = {leads[place] for place in places if leads}
+    return physics[physics["lead_hours"].isna() | physics["lead_hours"].isin(picks)]
 
 
 def _cells(row: Sequence[Any]) -> list[str | float | int | None]:

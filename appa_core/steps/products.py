@@ -114,9 +114,11 @@ def point_table(
     for channel in fields.channels:
         for place in places:
             members = _at(fields, place, channel)
-            spread = members.std(0, ddof=1) if len(members) > 1 else np.full(len(members[0]), np.nan)
+            several = len(members) > 1
+            spread = members.std(0, ddof=1) if several else np.full(members.shape[1], np.nan)
             columns = {"mean": members.mean(0), "spread": spread}
-            columns |= {f"q{q:g}": v for q, v in zip(levels, quantiles(members, levels), strict=True)}
+            found = zip(levels, quantiles(members, levels), strict=True)
+            columns |= {f"q{q:g}": values for q, values in found}
             columns |= {f"member_{m}": values for m, values in enumerate(members)}
             rows += [
                 _where(place)

@@ -18,8 +18,8 @@ import xarray as xr
 
 from appa_core.config.requests import EnsembleRequest
 from appa_core.errors import InputError
-from appa_core.io.store import MANIFEST, Artifact, ArtifactStore, Recipe, write_atomically
 from appa_core.io.results import EnsembleFields
+from appa_core.io.store import MANIFEST, Artifact, ArtifactStore, Recipe, write_atomically
 from appa_core.report.content import FieldBlock, ForecastReport
 from appa_core.report.evaluation import Evaluation
 from appa_core.report.page import render_forecast_report
@@ -43,6 +43,7 @@ _START = {
     False: "known states are encoded",
     True: "states up to the start are drawn given the observations of the hours before",
 }
+
 
 def write_report(
     store: ArtifactStore,

@@ -76,7 +76,8 @@ class Known:
         climatology = None
         if (self.model_folder / NORMALISATION).is_file():
             base = load_normalisation(self.model_folder / NORMALISATION).base
-            climatology = _stacked([cut(base.at(np.asarray([t]))[0]) for t in times.values], extent)
+            usual = [cut(base.at(np.asarray([t]))[0]) for t in times.values]
+            climatology = _stacked(usual, extent)
         if self.truth is None:
             return None, climatology
         archive = self.truth.open()

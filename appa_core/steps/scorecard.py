@@ -96,7 +96,8 @@ def dated_scores(result: Result) -> pd.DataFrame:
 
 def _columns(table: pd.DataFrame) -> pd.DataFrame:
     """One value for each date, the mean of those that share it."""
-    return table.groupby([*_KEYS, "date"], dropna=False, sort=False, as_index=False)["value"].mean()
+    groups = table.groupby([*_KEYS, "date"], dropna=False, sort=False, as_index=False)
+    return groups["value"].mean()
 
 
 def _check_alike(result: Result, other: Result) -> None:
