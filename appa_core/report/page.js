@@ -161,6 +161,7 @@
   /** Levels of a variable; the choice is hidden at the surface. */
   function offerLevels(variable) {
     const levels = report.fields.filter((f) => f.variable === variable).map((f) => f.level);
+    levels.sort((a, b) => a - b);
     $("level-control").hidden = levels.length === 1 && levels[0] === null;
     options(
       $("level"),

@@ -46,6 +46,8 @@ def read_evaluation(result: Result, channels: Sequence[str], hours: Sequence[int
         if table is None:
             continue
         shown = _names(table).isin(channels)
+        if "season" in table:
+            shown &= table["season"] == "all"
         if name in {"ranks", "reliability"}:
             shown &= table["lead_hours"].isin(hours)
         tables[name] = _rows(table[shown])

@@ -40,7 +40,7 @@ def test_variable_level_lead_and_member_by_keyboard_change_what_is_shown(visit):
     seen.add(picture(page, "member"))
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "level"
-    page.keyboard.press("ArrowUp")
+    page.keyboard.press("ArrowDown")
     page.wait_for_function("document.documentElement.dataset.shown === 'temperature_850'")
     seen.add(picture(page, "member"))
     page.keyboard.press("Tab")
