@@ -26,19 +26,27 @@ class Event:
     """A field beyond a threshold.
 
     Args:
-        channel_name: Such as `2m_temperature` or `temperature_850`.
+        variable: ERA5 name.
+        level: In hPa; None at the surface.
         sign: One of > >= < <=.
         threshold: SI units.
     """
 
-    channel_name: str
+    variable: str
+    level: int | None
     sign: str
     threshold: float
 
     @property
+    def channel_name(self) -> str:
+        """Of the field, such as `temperature_850`."""
+        return self.variable if self.level is None else f"{self.variable}_{self.level}"
+
+    @property
     def text(self) -> str:
-        """Such as `2m_temperature>273.15`."""
-        return f"{self.channel_name}{self.sign}{self.threshold:.10g}"
+        """Such as `2m_temperature>273.15` or `temperature@850<250`."""
+        where = "" if self.level is None else f"@{self.level}"
+        return f"{self.variable}{where}{self.sign}{self.threshold:.10g}"
 
     def probability(self, ensemble: np.ndarray) -> np.ndarray:
         """Share of members for which it is so.

@@ -73,7 +73,7 @@ from appa_core.config.products import (  # noqa: E402
     unique_places,
 )
 from appa_core.errors import InputError  # noqa: E402
-from appa_core.io.results import Result  # noqa: E402
+from appa_core.io.ensembles import OpenResult  # noqa: E402
 from appa_core.steps.products import ProductOrder  # noqa: E402
 from appa_core.steps.result_report import USUAL_BUDGET_BYTES, PageOrder  # noqa: E402
 from appa_core.steps.scorecard import compare_runs  # noqa: E402
@@ -111,7 +111,7 @@ def report(  # noqa: PLR0913
 
     Args:
         result: Folder that a flow has written.
-        against: Result to compare with.
+        against: OpenResult to compare with.
         output: The page; `report.html` in the result's folder if None.
         fields: Names of the fields to show; all that fit where empty.
         budget_bytes: For the fields on the page.
@@ -136,10 +136,10 @@ def report(  # noqa: PLR0913
         () if quantiles is None else parse_quantiles(quantiles),
         tuple(fields),
     )
-    found = Result.open(result)
+    found = OpenResult.of(result)
     order.check(found.fields)
     if against is not None:
-        compare_runs(found, Result.open(against))
+        compare_runs(found, OpenResult.of(against))
     target = Path(output) if output else Path(result) / "report.html"
     if target.is_dir():
         raise InputError(f"--output {target} is a folder; name a file such as report.html")

@@ -10,7 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from appa_core.errors import InputError
-from appa_core.io.results import Result
+from appa_core.io.ensembles import OpenResult
 from appa_core.io.store import Artifact, ArtifactStore, write_atomically
 from appa_core.steps.exporting import export_result
 from appa_core.steps.forecast import StateSource
@@ -33,9 +33,9 @@ def make_report(
     recompute: bool,
 ) -> Artifact:
     """Write the page of a finished result, and show its figures."""
-    result = Result.open(folder)
+    result = OpenResult.of(folder)
     known = known_of(result, truth)
-    beside = None if other is None else Result.open(other)
+    beside = None if other is None else OpenResult.of(other)
     page = write_result_report(
         ArtifactStore(store), result, order, known, beside, recompute=recompute
     )
@@ -46,7 +46,7 @@ def make_report(
 @task(cache_policy=NO_CACHE)
 def make_products(store: str, folder: str, order: ProductOrder, *, recompute: bool) -> Artifact:
     """Write values at points, probabilities and quantiles of a finished result."""
-    return write_products(ArtifactStore(store), Result.open(folder), order, recompute=recompute)
+    return write_products(ArtifactStore(store), OpenResult.of(folder), order, recompute=recompute)
 
 
 @task(cache_policy=NO_CACHE)
@@ -73,10 +73,10 @@ def deliver(output: str, page: Artifact, products: Artifact | None) -> list[str]
 @task(cache_policy=NO_CACHE)
 def export(folder: str, kind: str, layout: str, output: str) -> str:
     """Write a finished result in another format."""
-    return str(export_result(Result.open(folder), kind, layout, Path(output)))
+    return str(export_result(OpenResult.of(folder), kind, layout, Path(output)))
 
 
-def known_of(result: Result, truth: str | None = None) -> Known:
+def known_of(result: OpenResult, truth: str | None = None) -> Known:
     """The model and the known states that a result names, if they are here and unchanged.
 
     Args:

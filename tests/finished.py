@@ -8,7 +8,7 @@ import xarray as xr
 
 from appa_core.io.datasets import write_zarr
 from appa_core.io.forecasts import FieldSelection, forecast_dataset, trajectory_dataset
-from appa_core.io.results import Result
+from appa_core.io.hashing import tree_checksums, tree_digest
 from appa_core.schema import Channel, Grid, StateSchema
 
 CHANNELS = (
@@ -42,7 +42,16 @@ def ensemble(grid, members=3, leads=4, seed=0):
 
 
 def write_result(
-    folder, *, seed=0, grid=None, rows=None, columns=None, kind="forecast", start=START, members=3
+    folder,
+    *,
+    seed=0,
+    grid=None,
+    rows=None,
+    columns=None,
+    kind="forecast",
+    start=START,
+    members=3,
+    step="6h",
 ):
     """Write a folder as flows export it; scores are hand-made."""
     grid = grid or Grid.equiangular(12, 24)
@@ -54,7 +63,7 @@ def write_result(
         tuple(columns or range(grid.shape[1])),
     )
     values = selection.of_states(ensemble(grid, members=members, seed=seed))
-    times = pd.date_range(start, periods=4, freq="6h")
+    times = pd.date_range(start, periods=4, freq=step)
     if kind == "forecast":
         dataset = forecast_dataset(values, selection, start, 6)
     else:
@@ -63,10 +72,12 @@ def write_result(
     folder.mkdir(parents=True)
     write_zarr(dataset.assign_attrs(about), folder / f"{kind}.zarr")
     _scores(kind, times, seed).to_csv(folder / "scores.csv", index=False)
+    files = tree_checksums(folder)
+    fields = {name: sha for name, sha in files.items() if name.startswith(f"{kind}.zarr/")}
     manifest = {
         "request": {"start": str(start), "seed": seed, "members": members},
         "model": {"name": "no-such-model", "key": "0"},
-        "artifacts": {kind: {"digest": "0" * 20, "files": {}}},
+        "artifacts": {kind: {"digest": tree_digest(fields), "files": fields}},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
@@ -137,10 +148,6 @@ def _score_rows(place, lead):
                  "value": middle, "low": 0.9 * middle, "high": 1.1 * middle, "dates": 12}
             )  # fmt: skip
     return rows
-
-
-def opened(folder):
-    return Result.open(folder)
 
 
 def fields_of(folder):

@@ -10,7 +10,7 @@ from appa_core.products import Event
 from appa_core.report.content import Place
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_EVENT = re.compile(rf"\s*(\w+?)(?:@(\d+))?\s*(>=|<=|>|<)\s*({_NUMBER})\s*")
+_EVENT = re.compile(rf"\s*(\w+?)(?:[@_](\d+))?\s*(>=|<=|>|<)\s*({_NUMBER})\s*")
 
 
 def parse_place(text: str) -> Place:
@@ -51,7 +51,7 @@ def parse_event(text: str) -> Event:
         )
     name, level, sign, value = found.groups()
     threshold = float(value)
-    return Event(f"{name}_{level}" if level else name, sign, threshold)
+    return Event(name, int(level) if level else None, sign, threshold)
 
 
 def parse_quantiles(text: str) -> tuple[float, ...]:

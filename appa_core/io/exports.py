@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from appa_core.io.results import EnsembleFields
+from appa_core.io.ensembles import EnsembleFields
 
 LAYOUTS = ("appa", "weatherbench2")
 #: Heights of surface variables, which their standard names leave open.

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from appa_core.errors import DataError, InputError
-from appa_core.io.results import EnsembleFields
+from appa_core.io.ensembles import EnsembleFields
 from appa_core.schema import Channel, Grid
 
 #: Bits of a packed value. Steps are powers of 2, so that a value is off by 2 ** -16 of the range

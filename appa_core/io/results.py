@@ -1,4 +1,4 @@
-"""Finished results for a person: folders that flows export, and the fields in them."""
+"""Exported results of forecasts and analyses, read a variable and some times at a time."""
 
 from __future__ import annotations
 
@@ -7,213 +7,202 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from appa_core.errors import DataError, InputError, IntegrityError
+from appa_core.io.hashing import file_sha256
 from appa_core.io.store import MANIFEST
 from appa_core.schema import VARIABLES, Channel, Grid
 
-#: Of several folders of fields, that which is not the result itself.
-_SECONDARY = "smoothed.zarr"
+OBSERVATIONS = "observations.parquet"
+#: Fields of a result by name of the file, and what kind of result it is.
+_FIELDS: dict[str, Literal["forecast", "analysis"]] = {
+    "forecast.zarr": "forecast",
+    "reanalysis.zarr": "analysis",
+    "filtering.zarr": "analysis",
+}
+_SECONDS = np.timedelta64(1, "s")
 
 
-@dataclass(frozen=True, eq=False)
-class EnsembleFields:
-    """Fields of an ensemble: a forecast, or trajectories over some time.
-
-    Args:
-        dataset: What `forecast_dataset` or `trajectory_dataset` made, lazily; of forecasts from
-            several dates the last is seen.
-    """
-
-    dataset: xr.Dataset
-
-    @property
-    def is_forecast(self) -> bool:
-        """Whether times are leads from a start."""
-        return "lead_time" in self.dataset.dims
-
-    @cached_property
-    def single(self) -> xr.Dataset:
-        """The dataset of one start."""
-        several = "init_time" in self.dataset.dims
-        return self.dataset.isel(init_time=-1) if several else self.dataset
-
-    @property
-    def time_dim(self) -> str:
-        """Name of the dimension of time."""
-        return "lead_time" if self.is_forecast else "time"
-
-    @cached_property
-    def valid_times(self) -> pd.DatetimeIndex:
-        """Valid times, (T,), UTC."""
-        name = "valid_time" if self.is_forecast else "time"
-        return pd.DatetimeIndex(np.asarray(self.single[name].values))
-
-    @cached_property
-    def start(self) -> pd.Timestamp:
-        """Start of a forecast, or the first valid time."""
-        if self.is_forecast:
-            return pd.Timestamp(np.asarray(self.single["init_time"].values).item())
-        return pd.Timestamp(self.valid_times[0])
-
-    @cached_property
-    def hours(self) -> list[int]:
-        """Hours from the start to each valid time."""
-        return [int(h) for h in (self.valid_times - self.start) / pd.Timedelta(hours=1)]
-
-    @property
-    def members(self) -> int:
-        """Size of the ensemble."""
-        return int(self.dataset.sizes["member"])
-
-    @cached_property
-    def grid(self) -> Grid:
-        """Horizontal grid, perhaps of a part of the globe."""
-        axes = (self.dataset[name].values for name in ("latitude", "longitude"))
-        return Grid(*(tuple(map(float, axis)) for axis in axes))
-
-    @cached_property
-    def channels(self) -> tuple[Channel, ...]:
-        """Fields: those at the surface first, then by variable and level."""
-        names = [v for v in VARIABLES if v in self.dataset]
-        at_surface = [v for v in names if "level" not in self.dataset[v].dims]
-        levels = [int(x) for x in self.dataset["level"].values] if "level" in self.dataset else []
-        above = [Channel(v, level) for v in names if v not in at_surface for level in levels]
-        return tuple([Channel(v) for v in at_surface] + above)
-
-    @property
-    def source(self) -> str:
-        """What the states are, as the data say."""
-        return str(self.dataset.attrs.get("source", "unknown"))
-
-    def channel(self, name: str) -> Channel:
-        """A channel by its name, such as `temperature_850`.
-
-        Raises:
-            InputError: There is none; the message names those that there are.
-        """
-        found = {c.name: c for c in self.channels}
-        if name not in found:
-            raise InputError(f"the result has no field {name!r}; it has: {', '.join(found)}")
-        return found[name]
-
-    def read(
-        self, channel: Channel, times: Sequence[int] | None = None, stride: int = 1
-    ) -> np.ndarray:
-        """A field as (member, time, latitude, longitude), SI units.
-
-        Args:
-            channel: Which.
-            times: Positions in `valid_times`; all where None.
-            stride: Every how many rows and columns are read.
-        """
-        field = self.single[channel.variable]
-        if channel.level is not None:
-            field = field.sel(level=channel.level)
-        thin = {"latitude": slice(None, None, stride), "longitude": slice(None, None, stride)}
-        field = field.isel(thin)
-        if times is not None:
-            field = field.isel({self.time_dim: list(times)})
-        order = ("member", self.time_dim, "latitude", "longitude")
-        return np.asarray(field.transpose(*order).values)
-
-    def read_points(
-        self, channel: Channel, rows: Sequence[int], columns: Sequence[int]
-    ) -> np.ndarray:
-        """A field at K cells as (member, time, K), SI units; other cells are not kept.
-
-        Args:
-            channel: Which.
-            rows: Of the cells, (K,).
-            columns: Of the cells, (K,).
-        """
-        field = self.single[channel.variable]
-        if channel.level is not None:
-            field = field.sel(level=channel.level)
-        points = field.isel(
-            latitude=xr.DataArray(list(rows), dims="cell"),
-            longitude=xr.DataArray(list(columns), dims="cell"),
-        )
-        return np.asarray(points.transpose("member", self.time_dim, "cell").values)
-
-    @property
-    def is_global(self) -> bool:
-        """Whether the grid goes around the globe and from pole to pole, but for half a cell."""
-        lat, lon = (np.asarray(x) for x in (self.grid.latitudes, self.grid.longitudes))
-        gap = lon[0] + 360 - lon[-1]
-        polar = 90 - max(abs(lat[0]), abs(lat[-1])) <= np.diff(lat).max()
-        return bool(polar and gap <= 1.5 * np.diff(lon).min() and lat[0] < 0 < lat[-1])
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Result:
     """A folder that a flow exported.
 
     Args:
         folder: Where it is.
-        manifest: What tells it from others.
-        fields: The ensemble.
+        file: Name of the fields in it.
+        digest: Hash of the fields.
     """
 
-    folder: Path
-    manifest: Mapping[str, Any]
-    fields: EnsembleFields
+    folder: str
+    file: str
+    digest: str
 
     @classmethod
     def open(cls, folder: str | Path) -> Result:
-        """Open a result.
+        """The result in a folder; only its manifest is read.
 
         Raises:
-            InputError: There is no such folder, or it holds no result.
-            IntegrityError: Its manifest or its fields are damaged.
+            InputError: There is no result.
+            IntegrityError: Its manifest is damaged.
         """
         path = Path(folder)
-        if not path.is_dir():
-            raise InputError(f"there is no folder {folder}; give one that a flow has written")
-        fields = sorted(p for p in path.glob("*.zarr") if p.name != _SECONDARY)
-        if not (path / MANIFEST).is_file() or len(fields) != 1:
+        files = [name for name in _FIELDS if (path / name).is_dir()]
+        if not (path / MANIFEST).is_file() or not files:
             raise InputError(
-                f"{folder} holds no result: expected {MANIFEST} and one folder of fields such as "
-                "forecast.zarr; give the --output of a forecast, a reanalysis or a filtering"
+                f"{path} is no result: expected a folder that flows.forecast, flows.reanalysis or "
+                f"flows.filtering exported, with {MANIFEST} and one of {', '.join(_FIELDS)}"
             )
         try:
             manifest = json.loads((path / MANIFEST).read_text("utf-8"))
-            dataset = xr.open_zarr(fields[0], chunks=None, consolidated=False)
-        except (ValueError, KeyError, OSError) as error:
-            raise IntegrityError(
-                f"{path} is damaged ({error}); run the command that made it again"
-            ) from error
-        if "member" not in dataset.dims or not {"lead_time", "time"} & set(dataset.dims):
-            raise DataError(
-                f"{fields[0]} holds no ensemble: expected dims member, and lead_time or time; "
-                f"it has {', '.join(map(str, dataset.dims))}"
+            digest = next(
+                str(a["digest"])
+                for a in manifest["artifacts"].values()
+                if any(str(name).startswith(f"{files[0]}/") for name in a["files"])
             )
-        return cls(path, manifest, EnsembleFields(dataset))
+        except (ValueError, KeyError, AttributeError, TypeError, StopIteration) as error:
+            raise IntegrityError(
+                f"{path / MANIFEST} is damaged or of another version ({error!r}); export the "
+                "result again by the command that made it"
+            ) from error
+        return cls(str(path.absolute()), files[0], digest)
+
+    @cached_property
+    def manifest(self) -> Mapping[str, Any]:
+        """What the flow wrote about it."""
+        content: Mapping[str, Any] = json.loads((Path(self.folder) / MANIFEST).read_text("utf-8"))
+        return content
 
     @property
-    def kind(self) -> str:
-        """Such as `forecast` or `reanalysis`."""
-        title = str(self.fields.dataset.attrs.get("title", ""))
-        return title.removeprefix("Appa ensemble ") or "result"
+    def kind(self) -> Literal["forecast", "analysis"]:
+        """Whether it starts from known states or follows observations."""
+        return _FIELDS[self.file]
 
-    def table(self, name: str) -> pd.DataFrame | None:
-        """A table of the folder, or None if there is none.
+    @property
+    def observations(self) -> Path | None:
+        """Its observations and what members read of them, if it has any."""
+        path = Path(self.folder) / OBSERVATIONS
+        return path if path.is_file() else None
 
-        Args:
-            name: Path within the folder, such as `evaluation/scores.csv`.
+    def verify(self) -> None:
+        """Compare all files with the checksums of the manifest.
 
         Raises:
-            IntegrityError: It cannot be read.
+            IntegrityError: One is missing or differs.
         """
-        path = self.folder / name
-        if not path.is_file():
-            return None
-        try:
-            return pd.read_csv(path)
-        except (ValueError, UnicodeDecodeError) as error:
-            raise IntegrityError(f"{path} cannot be read as a table: {error}") from error
+        for artifact in self.manifest["artifacts"].values():
+            for name, expected in artifact["files"].items():
+                path = Path(self.folder) / name
+                if name.startswith(self.file) or name == OBSERVATIONS:
+                    if not path.is_file():
+                        raise IntegrityError(f"{path} is missing; export the result again")
+                    if file_sha256(path) != expected:
+                        raise IntegrityError(
+                            f"{path} is not what was exported: its checksum differs from that in "
+                            f"{MANIFEST}; export the result again by the command that made it"
+                        )
+
+
+class ResultFields:
+    """The fields of a result, opened lazily.
+
+    Args:
+        result: Where they are.
+
+    Raises:
+        DataError: They are not laid out as results are.
+    """
+
+    def __init__(self, result: Result) -> None:
+        self.result = result
+        self._data = xr.open_zarr(
+            f"{result.folder}/{result.file}", chunks=None, consolidated=False
+        )
+        self._time = "lead_time" if result.kind == "forecast" else "time"
+        missing = {self._time, "member", "latitude", "longitude"} - set(self._data.dims)
+        if missing or self._data.sizes.get("init_time", 1) != 1:
+            raise DataError(
+                f"{result.folder}/{result.file}: expected one init_time at most and the "
+                f"dimensions member, {self._time}, latitude, longitude; found "
+                f"{dict(self._data.sizes)}"
+            )
+
+    @cached_property
+    def grid(self) -> Grid:
+        """Its cells."""
+        lat, lon = (self._data[name].values.tolist() for name in ("latitude", "longitude"))
+        return Grid(tuple(lat), tuple(lon))
+
+    @property
+    def members(self) -> int:
+        """Size of the ensemble."""
+        return int(self._data.sizes["member"])
+
+    @cached_property
+    def channels(self) -> tuple[Channel, ...]:
+        """What there is, variable by variable, levels ascending."""
+        found = []
+        for name in sorted(str(v) for v in self._data.data_vars if v in VARIABLES):
+            levels = self._levels(name)
+            found += [Channel(name, level) for level in levels]
+        return tuple(found)
+
+    @cached_property
+    def levels(self) -> dict[str, list[int | None]]:
+        """Levels by variable; [None] at the surface."""
+        found: dict[str, list[int | None]] = {}
+        for channel in self.channels:
+            found.setdefault(channel.variable, []).append(channel.level)
+        return found
+
+    def _levels(self, variable: str) -> list[int | None]:
+        if "level" not in self._data[variable].dims:
+            return [None]
+        return [int(level) for level in self._data["level"].values]
+
+    @cached_property
+    def valid_times(self) -> pd.DatetimeIndex:
+        """Of the states (T,), UTC."""
+        if self.result.kind == "analysis":
+            return pd.DatetimeIndex(self._data["time"].values).as_unit("ns")
+        start = self._data["init_time"].values[0]
+        return pd.DatetimeIndex(start + self._data["lead_time"].values).as_unit("ns")
+
+    @property
+    def init_time(self) -> pd.Timestamp:
+        """Start of a forecast; of an analysis the first state."""
+        if self.result.kind == "analysis":
+            return self.valid_times[0]
+        return pd.Timestamp(self._data["init_time"].values[0])
+
+    @cached_property
+    def lead_hours(self) -> np.ndarray:
+        """Hours since `init_time`, (T,) int."""
+        delta = (self.valid_times - self.init_time).to_numpy()
+        return np.asarray(delta / _SECONDS / 3600).astype(int)
+
+    def block_states(self, variable: str, limit_bytes: int) -> int:
+        """States of a variable, all members, that fit into a limit; whole chunks of them."""
+        array = self._data[variable]
+        times = array.sizes[self._time]
+        each = array.nbytes // times
+        chunks = array.encoding.get("chunks") or array.shape
+        chunk = chunks[array.dims.index(self._time)]
+        fit = max(1, limit_bytes // each)
+        return int(min(times, max(fit // chunk, 1) * chunk if chunk > 1 else fit))
+
+    def read(
+        self, variable: str, states: Sequence[int], members: slice = slice(None)
+    ) -> np.ndarray:
+        """A variable at some states, (M, T, L, H, W) float32; L is 1 at the surface."""
+        array = self._data[variable]
+        if "init_time" in array.dims:
+            array = array.isel(init_time=0)
+        part = array.isel({self._time: list(states), "member": members})
+        dims = [d for d in ("level",) if d in part.dims]
+        values = part.transpose("member", self._time, *dims, "latitude", "longitude").values
+        return np.asarray(values if dims else values[:, :, None])

@@ -22,7 +22,8 @@ class Evaluation:
 
     Args:
         scores: forecast, score, variable, level, lead_hours, region, season, value, low, high.
-        ranks: variable, level, lead_hours, region, rank, count.
+        ranks: variable, level, lead_hours (None: all together), region, rank, count.
+        calibration: variable, level, lead_hours, region, p (of a flat histogram), verdict.
         reliability: event, variable, level, lead_hours, region, forecast_probability,
             observed_frequency, count.
         spectra: variable, level, lead_hours, source, wavenumber, power.
@@ -32,6 +33,7 @@ class Evaluation:
 
     scores: Rows = ()
     ranks: Rows = ()
+    calibration: Rows = ()
     reliability: Rows = ()
     spectra: Rows = ()
     physics: Rows = ()

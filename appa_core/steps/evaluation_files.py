@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from appa_core.errors import DataError
-from appa_core.io.results import Result
+from appa_core.io.ensembles import OpenResult
 from appa_core.report.content import ReportTable
 from appa_core.report.evaluation import Evaluation
 
@@ -16,6 +16,7 @@ _FOLDER = "evaluation"
 _NEEDED = {
     "scores": ("forecast", "score", "variable", "level", "lead_hours", "value"),
     "ranks": ("variable", "level", "lead_hours", "rank", "count"),
+    "calibration": ("variable", "level", "lead_hours", "region", "p", "verdict"),
     "reliability": (
         "event", "variable", "level", "lead_hours", "forecast_probability", "observed_frequency",
         "count",
@@ -28,7 +29,9 @@ _NEEDED = {
 _PHYSICS_LEADS = 3
 
 
-def read_evaluation(result: Result, channels: Sequence[str], hours: Sequence[int]) -> Evaluation:
+def read_evaluation(
+    result: OpenResult, channels: Sequence[str], hours: Sequence[int]
+) -> Evaluation:
     """What an evaluation says of the fields and times of a page; empty where there is none.
 
     Args:
@@ -41,20 +44,20 @@ def read_evaluation(result: Result, channels: Sequence[str], hours: Sequence[int
         IntegrityError: A table cannot be read.
     """
     tables = {}
-    for name in ("scores", "ranks", "reliability", "spectra"):
+    for name in ("scores", "ranks", "calibration", "reliability", "spectra"):
         table = _read(result, name)
         if table is None:
             continue
         shown = _names(table).isin(channels)
         if "season" in table:
             shown &= table["season"] == "all"
-        if name in {"ranks", "reliability"}:
-            shown &= table["lead_hours"].isin(hours)
+        if name in {"ranks", "reliability"}:  # of analyses, all times are pooled
+            shown &= table["lead_hours"].isin(hours) | table["lead_hours"].isna()
         tables[name] = _rows(table[shown])
     return Evaluation(**tables)
 
 
-def evaluation_tables(result: Result) -> list[ReportTable]:
+def evaluation_tables(result: OpenResult) -> list[ReportTable]:
     """Physical consistency and departures as tables for people; none where there are none."""
     tables = []
     physics = _read(result, "physics")
@@ -73,7 +76,7 @@ def evaluation_tables(result: Result) -> list[ReportTable]:
     return tables
 
 
-def evaluation_files(result: Result) -> dict[str, str]:
+def evaluation_files(result: OpenResult) -> dict[str, str]:
     """Names of the tables that there are, to their text: what a page of them depends on."""
     folder = result.folder / _FOLDER
     return {
@@ -83,7 +86,7 @@ def evaluation_files(result: Result) -> dict[str, str]:
     }
 
 
-def _read(result: Result, name: str) -> pd.DataFrame | None:
+def _read(result: OpenResult, name: str) -> pd.DataFrame | None:
     table = result.table(f"{_FOLDER}/{name}.csv")
     if table is None:
         return None

@@ -7,15 +7,15 @@ import uuid
 from pathlib import Path
 
 from appa_core.errors import InputError
+from appa_core.io.ensembles import OpenResult
 from appa_core.io.exports import LAYOUTS, cf_dataset, laid_out, write_netcdf, write_zarr_copy
 from appa_core.io.grib_writing import write_grib
-from appa_core.io.results import Result
 
 FORMATS = ("netcdf", "grib", "zarr")
 _ZARR_MARKS = ("zarr.json", ".zgroup")
 
 
-def export_result(result: Result, kind: str, layout: str, output: Path) -> Path:
+def export_result(result: OpenResult, kind: str, layout: str, output: Path) -> Path:
     """Write a result in another format; what is there is replaced when the new one is whole.
 
     Args:
@@ -28,10 +28,12 @@ def export_result(result: Result, kind: str, layout: str, output: Path) -> Path:
         The output.
 
     Raises:
+        IntegrityError: The result is damaged.
         InputError: There is no such format or layout, the format cannot hold the result, what it
             needs is not installed, or the output cannot be written.
     """
     _check(kind, layout, output)
+    result.result.verify()
     scratch = output.with_name(f".{output.name}.{uuid.uuid4().hex}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +68,7 @@ def _check(kind: str, layout: str, output: Path) -> None:
         raise InputError(f"--output {output} is a file; zarr is a folder")
 
 
-def _write(result: Result, kind: str, layout: str, path: Path) -> None:
+def _write(result: OpenResult, kind: str, layout: str, path: Path) -> None:
     dataset = result.fields.dataset
     if kind == "grib":
         write_grib(result.fields, path)

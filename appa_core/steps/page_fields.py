@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from appa_core.io.results import EnsembleFields
+from appa_core.io.ensembles import EnsembleFields
 from appa_core.metrics.spectra import power_spectrum
 from appa_core.report.content import FieldBlock
 from appa_core.schema import MASKED, Channel, Grid

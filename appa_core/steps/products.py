@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from appa_core.io.ensembles import EnsembleFields, OpenResult
 from appa_core.io.exports import described_axes, write_netcdf
 from appa_core.io.hashing import content_key
-from appa_core.io.results import EnsembleFields, Result
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.products import Event, PointWeights, quantiles
 from appa_core.report.content import Place
@@ -69,7 +69,7 @@ class ProductOrder:
 
 
 def write_products(
-    store: ArtifactStore, result: Result, order: ProductOrder, *, recompute: bool = False
+    store: ArtifactStore, result: OpenResult, order: ProductOrder, *, recompute: bool = False
 ) -> Artifact:
     """Write the products of a result.
 
@@ -81,11 +81,13 @@ def write_products(
 
     Raises:
         InputError: The result lacks a field, or a point lies outside its region.
+        IntegrityError: The result is damaged.
     """
     order.check(result.fields)
     recipe = Recipe("products", 1, asdict(order), {"result": content_key(result.manifest)})
 
     def build(folder: Path) -> Mapping[str, Any]:
+        result.result.verify()
         fields = result.fields
         if order.places:
             _write_table(point_table(fields, order.places, order.quantiles), folder / POINTS)

@@ -18,7 +18,7 @@ import xarray as xr
 
 from appa_core.config.requests import EnsembleRequest
 from appa_core.errors import InputError
-from appa_core.io.results import EnsembleFields
+from appa_core.io.ensembles import EnsembleFields
 from appa_core.io.store import MANIFEST, Artifact, ArtifactStore, Recipe, write_atomically
 from appa_core.report.content import FieldBlock, ForecastReport
 from appa_core.report.evaluation import Evaluation

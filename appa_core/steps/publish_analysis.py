@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from appa_core.io.results import EnsembleFields
+from appa_core.io.ensembles import EnsembleFields
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.observe.quantities import QUANTITIES
 from appa_core.report.content import ForecastReport, ReportTable

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from appa_core.errors import DataError
+from appa_core.io.ensembles import OpenResult
 from appa_core.io.hashing import content_key
-from appa_core.io.results import Result
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.report.content import ForecastReport, Place
 from appa_core.report.page import render_forecast_report
@@ -58,7 +58,7 @@ class Known:
         return read_model_preset(self.model_folder).state.build()
 
     def fields(
-        self, result: Result, extent: Extent
+        self, result: OpenResult, extent: Extent
     ) -> tuple[dict[Channel, np.ndarray] | None, dict[Channel, np.ndarray] | None]:
         """Truth and climatology of what is shown, (T, H, W) by channel; None if not known.
 
@@ -92,7 +92,7 @@ def _stacked(states: Sequence[np.ndarray], extent: Extent) -> dict[Channel, np.n
     return {channel: whole[:, i] for i, channel in enumerate(extent.channels)}
 
 
-def _cells(schema: StateSchema, result: Result) -> tuple[np.ndarray, np.ndarray]:
+def _cells(schema: StateSchema, result: OpenResult) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of a model's grid that a result holds."""
     found = []
     for own, whole in (
@@ -126,10 +126,10 @@ class PageOrder:
 
 def write_result_report(
     store: ArtifactStore,
-    result: Result,
+    result: OpenResult,
     order: PageOrder,
     known: Known,
-    other: Result | None = None,
+    other: OpenResult | None = None,
     *,
     recompute: bool = False,
 ) -> Artifact:
@@ -146,6 +146,7 @@ def write_result_report(
     Raises:
         InputError: A field does not exist, or the other run cannot be compared.
         DataError: Fields or tables do not hold what they should.
+        IntegrityError: The result is damaged.
     """
     for name in order.channels:
         result.fields.channel(name)
@@ -157,6 +158,7 @@ def write_result_report(
     recipe = Recipe("result-report", 1, asdict(order) | {"note": known.note}, parents)
 
     def build(folder: Path) -> Mapping[str, Any]:
+        result.result.verify()
         content = report_content(result, order, known, other)
         page = render_forecast_report(content, order.budget_bytes)
         (folder / REPORT).write_text(page, "utf-8")
@@ -166,7 +168,7 @@ def write_result_report(
     return run_step(store, recipe, build, recompute=recompute)
 
 
-def _identity(result: Result) -> str:
+def _identity(result: OpenResult) -> str:
     scores = result.folder / "scores.csv"
     return content_key(
         {
@@ -178,7 +180,7 @@ def _identity(result: Result) -> str:
 
 
 def report_content(
-    result: Result, order: PageOrder, known: Known, other: Result | None
+    result: OpenResult, order: PageOrder, known: Known, other: OpenResult | None
 ) -> ForecastReport:
     """Content of the page of a finished result."""
     fields = result.fields
@@ -203,7 +205,7 @@ def report_content(
     return replace(content, thinning=" ".join(filter(None, (content.thinning, known.note))))
 
 
-def _score_rows(result: Result, hours: Sequence[int]) -> list[dict[str, Any]]:
+def _score_rows(result: OpenResult, hours: Sequence[int]) -> list[dict[str, Any]]:
     table = result.table("scores.csv")
     if table is None or table.empty:
         return []
@@ -214,7 +216,7 @@ def _score_rows(result: Result, hours: Sequence[int]) -> list[dict[str, Any]]:
     return table_rows(table)
 
 
-def _provenance(result: Result) -> dict[str, Any]:
+def _provenance(result: OpenResult) -> dict[str, Any]:
     manifest = result.manifest
     artifacts = manifest.get("artifacts", {})
     return {

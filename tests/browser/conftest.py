@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from appa_core.io.results import Result
+from appa_core.io.ensembles import OpenResult
 from appa_core.report.content import Place
 from appa_core.report.page import render_forecast_report
 from appa_core.steps.page_fields import Extent, field_blocks
@@ -31,9 +31,9 @@ def browser():
 def pages(tmp_path_factory):
     """Files of pages: of a global result with truth and evaluation, and of a region."""
     base = tmp_path_factory.mktemp("pages")
-    result = Result.open(write_result(base / "whole"))
+    result = OpenResult.of(write_result(base / "whole"))
     write_evaluation(result.folder)
-    beside = Result.open(write_result(base / "other", seed=1))
+    beside = OpenResult.of(write_result(base / "other", seed=1))
     extent = Extent.of(result.fields, 10**7)
     truth = {c: beside.fields.read(c)[0] for c in extent.channels}
     climatology = {c: 0 * truth[c] + truth[c].mean(0) for c in extent.channels}
@@ -49,7 +49,9 @@ def pages(tmp_path_factory):
         tables=content.tables,
         provenance=content.provenance,
     )
-    region = Result.open(write_result(base / "region", rows=[8, 9, 10], columns=[0, 1, 2, 22, 23]))
+    region = OpenResult.of(
+        write_result(base / "region", rows=[8, 9, 10], columns=[0, 1, 2, 22, 23])
+    )
     made = {
         "whole": render_forecast_report(known),
         "plain": render_forecast_report(report_content(beside, PageOrder(), Known(), None)),

@@ -10,7 +10,7 @@ import xarray as xr
 import zarr
 
 from appa_core.errors import InputError
-from appa_core.io.results import Result
+from appa_core.io.ensembles import OpenResult
 from appa_core.schema import Channel, Grid
 from appa_core.steps.exporting import export_result
 from tests.finished import fields_of, write_result
@@ -32,7 +32,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def forecast(folders):
-    return Result.open(folders["forecast"])
+    return OpenResult.of(folders["forecast"])
 
 
 def test_results_have_the_layout_that_weatherbench_x_reads(folders):
@@ -93,7 +93,7 @@ def test_the_layout_of_weatherbench2(forecast, folders, tmp_path):
 
 
 def test_an_analysis_keeps_time(folders, tmp_path):
-    result = Result.open(folders["reanalysis"])
+    result = OpenResult.of(folders["reanalysis"])
     data = xr.open_zarr(export_result(result, "zarr", "weatherbench2", tmp_path / "a.zarr"))
     assert data["2m_temperature"].dims == ("time", "number", "latitude", "longitude")
     assert data.rename(time="valid_time")["valid_time"].values[1] == np.datetime64("2024-01-01T06")
@@ -133,7 +133,7 @@ def test_netcdf_holds_the_same_values_and_cf_attributes(forecast, folders, tmp_p
 @pytest.mark.filterwarnings("ignore:In a future version of xarray")
 def test_grib_opens_again_with_cfgrib(folders, tmp_path, kind):
     cfgrib = pytest.importorskip("cfgrib")
-    result = Result.open(folders[kind])
+    result = OpenResult.of(folders[kind])
     path = export_result(result, "grib", "appa", tmp_path / "a.grib")
     datasets = cfgrib.open_datasets(path, backend_kwargs={"indexpath": "", "errors": "raise"})
     names = {"t": "temperature", "z": "geopotential", "t2m": "2m_temperature",
@@ -166,7 +166,7 @@ def test_cells_without_values_are_missing_in_grib(tmp_path):
     data = fields_of(folder)[["2m_temperature"]].load()
     sea = data.rename({"2m_temperature": "sea_surface_temperature"})
     sea["sea_surface_temperature"][..., 0, :] = np.nan
-    result = Result.open(folder)
+    result = OpenResult.of(folder)
     fields = type(result.fields)(sea)
     write_grib(fields, tmp_path / "a.grib")
     (found,) = cfgrib.open_datasets(tmp_path / "a.grib", backend_kwargs={"indexpath": ""})
@@ -191,7 +191,7 @@ def test_without_eccodes_grib_is_refused_with_what_to_do(forecast, tmp_path, mon
 
 
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(forecast, folders, tmp_path):
-    greenwich = Result.open(folders["greenwich"])
+    greenwich = OpenResult.of(folders["greenwich"])
     with pytest.raises(InputError, match=r"across the Greenwich.*export to NetCDF"):
         export_result(greenwich, "grib", "appa", tmp_path / "a.grib")
     with pytest.raises(InputError, match="a layout names dimensions, which GRIB has not"):
@@ -216,7 +216,7 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(forecast, folders
 def test_an_export_is_replaced_whole(forecast, folders, tmp_path):
     for kind, name in (("zarr", "a.zarr"), ("netcdf", "a.nc")):
         export_result(forecast, kind, "appa", tmp_path / name)
-        export_result(Result.open(folders["reanalysis"]), kind, "appa", tmp_path / name)
+        export_result(OpenResult.of(folders["reanalysis"]), kind, "appa", tmp_path / name)
     assert "lead_time" not in xr.open_zarr(tmp_path / "a.zarr").dims
     assert "lead_time" not in xr.open_dataset(tmp_path / "a.nc").dims
     assert len(list(tmp_path.iterdir())) == 2
@@ -224,9 +224,9 @@ def test_an_export_is_replaced_whole(forecast, folders, tmp_path):
 
 def test_what_is_no_result_is_refused(tmp_path):
     with pytest.raises(InputError, match="there is no folder"):
-        Result.open(tmp_path / "absent")
+        OpenResult.of(tmp_path / "absent")
     with pytest.raises(InputError, match=r"holds no result: expected manifest.json"):
-        Result.open(tmp_path)
+        OpenResult.of(tmp_path)
     (tmp_path / "manifest.json").write_text(json.dumps({}))
     with pytest.raises(InputError, match="holds no result"):
-        Result.open(tmp_path)
+        OpenResult.of(tmp_path)

@@ -7,7 +7,7 @@ import xarray as xr
 
 from appa_core.config.products import parse_event, parse_place, parse_quantiles, unique_places
 from appa_core.errors import InputError
-from appa_core.io.results import Result
+from appa_core.io.ensembles import OpenResult
 from appa_core.io.store import ArtifactStore
 from appa_core.products import Event, PointWeights, quantiles
 from appa_core.report.content import Place
@@ -18,7 +18,7 @@ from tests.finished import write_result
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
-    return Result.open(write_result(tmp_path_factory.mktemp("r") / "a"))
+    return OpenResult.of(write_result(tmp_path_factory.mktemp("r") / "a"))
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +26,15 @@ def region(tmp_path_factory):
     """Rows 37.5 to 82.5 N, columns 15 degrees apart from 45 W to 45 E."""
     folder = tmp_path_factory.mktemp("r") / "b"
     write_result(folder, rows=range(8, 12), columns=[0, 1, 2, 3, 21, 22, 23])
-    return Result.open(folder)
+    return OpenResult.of(folder)
 
 
 def test_probability_counts_members():
     members = np.array([[271.0, 273.15, np.nan], [274.0, 273.15, 1.0], [275.0, 280.0, 1.0]])
-    above, at_least = (Event("2m_temperature", sign, 273.15) for sign in (">", ">="))
+    above, at_least = (Event("2m_temperature", None, sign, 273.15) for sign in (">", ">="))
     np.testing.assert_allclose(above.probability(members), [2 / 3, 1 / 3, np.nan])
     np.testing.assert_allclose(at_least.probability(members), [2 / 3, 1.0, np.nan])
-    below, at_most = (Event("2m_temperature", sign, 273.15) for sign in ("<", "<="))
+    below, at_most = (Event("2m_temperature", None, sign, 273.15) for sign in ("<", "<="))
     np.testing.assert_allclose(below.probability(members) + at_least.probability(members), 1)
     np.testing.assert_allclose(at_most.probability(members) + above.probability(members), 1)
 
@@ -104,7 +104,7 @@ def test_products_are_small_files_that_open(result, tmp_path):
         at_points = pd.read_csv(folder / "probabilities.csv")
     own = result.fields.read(Channel("geopotential", 500))
     np.testing.assert_allclose(chances[1], (own < 50000).mean(0), atol=1e-6)
-    assert list(chances["event"].values) == ["2m_temperature>280", "geopotential_500<50000"]
+    assert list(chances["event"].values) == ["2m_temperature>280", "geopotential@500<50000"]
     assert chances.dims == ("event", "lead_time", "latitude", "longitude")
     warm = result.fields.read(Channel("2m_temperature"))
     np.testing.assert_allclose(levels, np.quantile(warm, [0.1, 0.9], axis=0), rtol=1e-6)
@@ -129,9 +129,9 @@ def test_what_a_result_does_not_have_is_refused_before_anything_is_written(regio
 @pytest.mark.parametrize(
     ("text", "event"),
     [
-        ("2m_temperature>273.15", Event("2m_temperature", ">", 273.15)),
-        (" temperature@850 <= -1e2 ", Event("temperature_850", "<=", -100.0)),
-        ("temperature_850>=250", Event("temperature_850", ">=", 250.0)),
+        ("2m_temperature>273.15", Event("2m_temperature", None, ">", 273.15)),
+        (" temperature@850 <= -1e2 ", Event("temperature", 850, "<=", -100.0)),
+        ("temperature_850>=250", Event("temperature", 850, ">=", 250.0)),
     ],
 )
 def test_events_are_read(text, event):

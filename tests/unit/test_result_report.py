@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from appa_core.errors import DataError, InputError, IntegrityError
-from appa_core.io.results import Result
+from appa_core.io.ensembles import OpenResult
 from appa_core.io.store import ArtifactStore
 from appa_core.metrics.intervals import paired_change
 from appa_core.report.content import Place
@@ -45,9 +45,9 @@ def embedded(page):
 
 
 def page_of(folder, tmp_path, order=PageOrder(), other=None):  # noqa: B008
-    beside = None if other is None else Result.open(other)
+    beside = None if other is None else OpenResult.of(other)
     store = ArtifactStore(tmp_path / "store")
-    made = write_result_report(store, Result.open(folder), order, Known(), beside)
+    made = write_result_report(store, OpenResult.of(folder), order, Known(), beside)
     with made.local() as data:
         return (data / "report.html").read_text(), (data / "figures.md").read_text()
 
@@ -77,7 +77,7 @@ def test_all_fields_and_the_evaluation_are_on_the_page(folders, tmp_path):
 
 
 def test_scores_of_an_evaluation_are_shown_in_display_units(folders):
-    evaluation = read_evaluation(Result.open(folders["a"]), ["geopotential_500"], [6])
+    evaluation = read_evaluation(OpenResult.of(folders["a"]), ["geopotential_500"], [6])
     columns = evaluation.shown()["scores"]
     assert set(columns["variable"]) == {"geopotential"}
     rows = [dict(zip(columns, r, strict=True)) for r in zip(*columns.values(), strict=True)]
@@ -88,7 +88,7 @@ def test_scores_of_an_evaluation_are_shown_in_display_units(folders):
 
 
 def test_physics_has_a_column_for_each_source(folders):
-    (table,) = evaluation_tables(Result.open(folders["a"]))
+    (table,) = evaluation_tables(OpenResult.of(folders["a"]))
     assert list(table.columns[-4:]) == ["members", "truth", "autoencoder", "units"]
     assert list(table.rows[0][-4:]) == [1.2, 0.4, 0.9, "m"]
 
@@ -108,27 +108,27 @@ def test_damaged_evaluations_are_told(folders, tmp_path):
     tables = write_evaluation(folder)
     (tables / "ranks.csv").write_text("variable,level\n2m_temperature,\n")
     with pytest.raises(DataError, match=r"ranks.csv lacks lead_hours, rank, count; evaluate"):
-        read_evaluation(Result.open(folder), ["2m_temperature"], [6])
+        read_evaluation(OpenResult.of(folder), ["2m_temperature"], [6])
     (tables / "ranks.csv").write_text("")
     with pytest.raises(IntegrityError, match="cannot be read as a table"):
-        read_evaluation(Result.open(folder), ["2m_temperature"], [6])
+        read_evaluation(OpenResult.of(folder), ["2m_temperature"], [6])
 
 
 def test_a_damaged_manifest_is_told(tmp_path):
     folder = write_result(tmp_path / "a")
     (folder / "manifest.json").write_text("{")
     with pytest.raises(IntegrityError, match=r"damaged.*run the command that made it again"):
-        Result.open(folder)
+        OpenResult.of(folder)
 
 
 def test_the_page_changes_with_the_evaluation_and_is_kept_otherwise(tmp_path):
     folder = write_result(tmp_path / "a")
     store, none = ArtifactStore(tmp_path / "store"), Known()
-    first = write_result_report(store, Result.open(folder), PageOrder(), none)
-    again = write_result_report(store, Result.open(folder), PageOrder(), none)
+    first = write_result_report(store, OpenResult.of(folder), PageOrder(), none)
+    again = write_result_report(store, OpenResult.of(folder), PageOrder(), none)
     assert again.manifest["provenance"] == first.manifest["provenance"]
     write_evaluation(folder)
-    assert write_result_report(store, Result.open(folder), PageOrder(), none).key != first.key
+    assert write_result_report(store, OpenResult.of(folder), PageOrder(), none).key != first.key
 
 
 def test_the_extent_of_a_page():
@@ -164,12 +164,12 @@ def test_what_people_ask_for_comes_first():
 
 def test_chosen_fields_alone(folders):
     content = report_content(
-        Result.open(folders["a"]), PageOrder(channels=("temperature_500",)), Known(), None
+        OpenResult.of(folders["a"]), PageOrder(channels=("temperature_500",)), Known(), None
     )
     assert [f.channel_name for f in content.fields] == ["temperature_500"]
     with pytest.raises(InputError, match="no field 'temperature_999'; it has: 2m_temperature"):
         report_content(
-            Result.open(folders["a"]), PageOrder(channels=("temperature_999",)), Known(), None
+            OpenResult.of(folders["a"]), PageOrder(channels=("temperature_999",)), Known(), None
         )
 
 
@@ -182,7 +182,7 @@ def test_a_regional_analysis(folders, tmp_path):
 
 
 def test_a_comparison_of_single_dates_tests_nothing(folders):
-    found = compare_runs(Result.open(folders["b"]), Result.open(folders["a"]))
+    found = compare_runs(OpenResult.of(folders["b"]), OpenResult.of(folders["a"]))
     assert "one date" in found.note
     assert len(found.rows) == 2 * len(CHANNELS) * 4
     assert all(r["change"] == pytest.approx(0.1) and r["pairs"] == 1 for r in found.rows)
@@ -202,7 +202,7 @@ def test_a_comparison_over_dates_agrees_with_student_s_t(folders, tmp_path):
         rows = {"date": dates, "score": "rmse", "variable": "temperature", "level": 850,
                 "lead_hours": 24, "region": "global", "value": values}  # fmt: skip
         pd.DataFrame(rows).to_csv(folder / "evaluation" / "dates.csv", index=False)
-        runs.append(Result.open(folder))
+        runs.append(OpenResult.of(folder))
     (row,) = compare_runs(*runs).rows
     expected = paired_change(own.tolist(), theirs.tolist())
     assert (row["channel"], row["lead"], row["pairs"]) == ("temperature_850", 24, 12)
@@ -219,7 +219,7 @@ def test_states_of_one_day_count_once(tmp_path):
         table = pd.read_csv(folder / "scores.csv")
         table[["rmse", "crps"]] *= scale
         table.to_csv(folder / "scores.csv", index=False)
-        runs.append(Result.open(folder))
+        runs.append(OpenResult.of(folder))
     rows = compare_runs(*runs).rows
     assert {r["pairs"] for r in rows} == {1}  # four states of 1 January
     assert {r["lead"] for r in rows} == {"all"}
@@ -237,11 +237,11 @@ def test_states_of_one_day_count_once(tmp_path):
 )
 def test_runs_that_cannot_be_compared_are_refused(folders, other, message):
     with pytest.raises(InputError, match=message):
-        compare_runs(Result.open(folders["a"]), Result.open(folders[other]))
+        compare_runs(OpenResult.of(folders["a"]), OpenResult.of(folders[other]))
 
 
 def test_a_run_without_scores_is_refused(folders, tmp_path):
     folder = write_result(tmp_path / "a")
     (folder / "scores.csv").unlink()
     with pytest.raises(InputError, match="has no scores to compare; evaluate it with"):
-        compare_runs(Result.open(folders["a"]), Result.open(folder))
+        compare_runs(OpenResult.of(folders["a"]), OpenResult.of(folder))
