@@ -151,7 +151,7 @@ def report(  # noqa: PLR0913
 
 
 @flow(name="report", validate_parameters=False)
-def write_report(
+def write_report(  # noqa: PLR0913
     store: str,
     result: str,
     output: str,

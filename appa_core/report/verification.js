@@ -80,11 +80,22 @@ const Verification = (() => {
       return {
         name: names(forecast),
         style: STYLES[forecast] || "member",
-        points: mine.map((r) => [r.lead_hours, r.value]),
-        band: band.length ? band.map((r) => [r.lead_hours, r.low, r.high]) : undefined,
+        points: mine.flatMap((r) => hoursOf(r).map((hour) => [hour, r.value])),
+        band: band.length
+          ? band.flatMap((r) => hoursOf(r).map((hour) => [hour, r.low, r.high]))
+          : undefined,
       };
     });
   }
+
+  /** The hour of a row; of one for all times together, the first and the last of the page. */
+  function hoursOf(row) {
+    const { leadHours } = report;
+    return row.lead_hours === null ? [leadHours[0], leadHours.at(-1)] : [row.lead_hours];
+  }
+
+  /** Whether a row is of a time of the page, or of all together. */
+  const isAt = (row, lead) => row.lead_hours === lead || row.lead_hours === null;
 
   function drawScores(state) {
     const { block } = Data.channel(state.channel);
@@ -96,14 +107,18 @@ const Verification = (() => {
       onPick: state.onPick,
       empty: "This field has no scores in this report.",
     };
-    const spread = series(mine, "spread", () => "Spread").map((s) => ({ ...s, style: "spread" }));
+    // an evaluation of an analysis has scores of all times together; those by time say more
+    const pooled = mine.length > 0 && mine.every((r) => r.lead_hours === null);
+    const dated = pooled ? ofChannel(plainScores(), block) : [];
+    const byTime = dated.length ? dated : mine;
+    const spread = series(byTime, "spread", () => "Spread").map((s) => ({ ...s, style: "spread" }));
     const label = (forecast) =>
       forecast === "ensemble" ? "RMSE of the mean" : `RMSE of ${forecast}`;
     Charts.draw($("skill"), {
       ...common,
       y: { label: `Error and spread (${block.differenceUnits})` },
       label: `RMSE of ensemble mean and baselines, and spread, of ${block.label}`,
-      series: [...series(mine, "rmse", label), ...spread],
+      series: [...series(byTime, "rmse", label), ...spread],
     });
     const score = $("score").value;
     const units = UNITLESS.has(score) || score.includes(":") ? "" : ` (${block.differenceUnits})`;
@@ -145,16 +160,16 @@ const Verification = (() => {
     const { block } = Data.channel(state.channel);
     const lead = report.leadHours[state.lead];
     const found = inRegion(ofChannel(tables.ranks, block), $("region").value)
-      .filter((r) => r.lead_hours === lead)
+      .filter((r) => isAt(r, lead))
       .sort((a, b) => a.rank - b.rank);
     const counts = found.length ? found.map((r) => r.count) : ranksHere(state);
     const total = counts.reduce((a, b) => a + b, 0);
     const even = 1 / counts.length;
-    const chance = inRegion(ofChannel(rows, block), $("region").value).find(
-      (r) => r.score === "rank_chi2_p" && r.lead_hours === lead,
+    const test = inRegion(ofChannel(tables.calibration, block), $("region").value).find((r) =>
+      isAt(r, lead),
     );
     $("rank-hint").textContent = found.length
-      ? `From the evaluation${chance ? `; p of a flat histogram ${Palette.number(chance.value)}` : ""}.`
+      ? `From the evaluation${test ? `: ${test.verdict}, p of a flat histogram ${Palette.number(test.p)}` : ""}.`
       : "Cells of the maps above, by area; neighbours are not independent, so nothing is tested.";
     $("ranks-block").hidden = !total;
     Charts.draw($("ranks"), {
@@ -199,7 +214,7 @@ const Verification = (() => {
     const lead = report.leadHours[state.lead];
     const event = $("event").value;
     const found = inRegion(ofChannel(tables.reliability, block), $("region").value).filter(
-      (r) => r.event === event && r.lead_hours === lead,
+      (r) => r.event === event && isAt(r, lead),
     );
     const bins = event ? found : reliabilityHere(state);
     const used = bins

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 import zarr
 
-from appa_core.errors import InputError
+from appa_core.errors import InputError, IntegrityError
 from appa_core.io.ensembles import OpenResult
 from appa_core.schema import Channel, Grid
 from appa_core.steps.exporting import export_result
@@ -223,10 +223,20 @@ def test_an_export_is_replaced_whole(forecast, folders, tmp_path):
 
 
 def test_what_is_no_result_is_refused(tmp_path):
-    with pytest.raises(InputError, match="there is no folder"):
-        OpenResult.of(tmp_path / "absent")
-    with pytest.raises(InputError, match=r"holds no result: expected manifest.json"):
-        OpenResult.of(tmp_path)
+    for folder in (tmp_path / "absent", tmp_path):
+        with pytest.raises(InputError, match=r"is no result: expected a folder that flows"):
+            OpenResult.of(folder)
     (tmp_path / "manifest.json").write_text(json.dumps({}))
-    with pytest.raises(InputError, match="holds no result"):
+    with pytest.raises(InputError, match="is no result"):
         OpenResult.of(tmp_path)
+
+
+def test_a_damaged_result_is_not_exported(tmp_path):
+    folder = write_result(tmp_path / "r")
+    chunk = next((folder / "forecast.zarr" / "2m_temperature" / "c").rglob("0"))
+    while chunk.is_dir():
+        chunk = next(chunk.iterdir())
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    with pytest.raises(IntegrityError, match="is not what was exported"):
+        export_result(OpenResult.of(folder), "netcdf", "appa", tmp_path / "a.nc")
+    assert not (tmp_path / "a.nc").exists()

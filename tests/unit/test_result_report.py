@@ -117,7 +117,7 @@ def test_damaged_evaluations_are_told(folders, tmp_path):
 def test_a_damaged_manifest_is_told(tmp_path):
     folder = write_result(tmp_path / "a")
     (folder / "manifest.json").write_text("{")
-    with pytest.raises(IntegrityError, match=r"damaged.*run the command that made it again"):
+    with pytest.raises(IntegrityError, match=r"damaged.*by the command that made it"):
         OpenResult.of(folder)
 
 
@@ -190,26 +190,47 @@ def test_a_comparison_of_single_dates_tests_nothing(folders):
     assert set(shown["low"]) == {None}
 
 
-def test_a_comparison_over_dates_agrees_with_student_s_t(folders, tmp_path):
+def test_a_comparison_over_days_agrees_with_student_s_t(tmp_path):
     rng = np.random.default_rng(0)
-    theirs = rng.uniform(1, 2, size=12)
-    own = theirs * rng.normal(0.9, 0.02, size=12)
-    dates = pd.date_range("2024-01-01", periods=12)
+    theirs = rng.uniform(1, 2, size=4)
+    own = theirs * rng.normal(0.9, 0.01, size=4)
     runs = []
     for name, values in (("own", own), ("theirs", theirs)):
-        folder = write_result(tmp_path / name)
-        (folder / "evaluation").mkdir()
-        rows = {"date": dates, "score": "rmse", "variable": "temperature", "level": 850,
-                "lead_hours": 24, "region": "global", "value": values}  # fmt: skip
-        pd.DataFrame(rows).to_csv(folder / "evaluation" / "dates.csv", index=False)
+        folder = write_result(tmp_path / name, kind="reanalysis", step="24h")
+        table = pd.read_csv(folder / "scores.csv")
+        chosen = (table["variable"] == "temperature") & (table["level"] == 850)
+        table.loc[chosen, "rmse"] = values
+        table.to_csv(folder / "scores.csv", index=False)
         runs.append(OpenResult.of(folder))
-    (row,) = compare_runs(*runs).rows
+    found = compare_runs(*runs)
+    assert "4 dates, paired" in found.note
+    (row,) = (r for r in found.rows if (r["score"], r["channel"]) == ("rmse", "temperature_850"))
     expected = paired_change(own.tolist(), theirs.tolist())
-    assert (row["channel"], row["lead"], row["pairs"]) == ("temperature_850", 24, 12)
+    assert (row["lead"], row["pairs"]) == ("all", 4)
     assert row["change"] == pytest.approx(expected.mean)
     assert row["low"] == pytest.approx(expected.low)
     assert row["high"] == pytest.approx(expected.high)
     assert row["high"] < 0
+
+
+def test_an_evaluation_against_the_other_run_is_taken(tmp_path):
+    own, theirs = (write_result(tmp_path / n, seed=i) for i, n in enumerate(("own", "theirs")))
+    target = write_evaluation(own)
+    row = {"score": "rmse", "variable": "temperature", "level": 850, "lead_hours": 24,
+           "region": "global", "season": "all", "value": 1.5, "other": 2.0, "difference": -0.5,
+           "low": -0.8, "high": -0.2, "p": 0.01, "dates": 30}  # fmt: skip
+    pd.DataFrame([row, row | {"region": "tropics"}, row | {"score": "ssr"}]).to_csv(
+        target / "comparison.csv", index=False
+    )
+    runs = OpenResult.of(own), OpenResult.of(theirs)
+    digest = runs[1].result.digest
+    (target / "manifest.json").write_text(json.dumps({"against": [{"digest": digest}]}))
+    (found,) = compare_runs(*runs).rows
+    assert (found["channel"], found["lead"], found["pairs"]) == ("temperature_850", 24, 30)
+    bounds = [found[k] for k in ("change", "low", "high")]
+    np.testing.assert_allclose(bounds, [-0.25, -0.4, -0.1])
+    (target / "manifest.json").write_text(json.dumps({"against": [{"digest": "another"}]}))
+    assert len(compare_runs(*runs).rows) > 1  # of the scores that came with both
 
 
 def test_states_of_one_day_count_once(tmp_path):
