@@ -16,7 +16,7 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check $(if $(TORCH_IND
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
 export DO_NOT_TRACK = 1
 
-.PHONY: help forecast test lint slow install clean
+.PHONY: help forecast test lint slow browser install clean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo 'make test      install what is needed, lint, type-check, test with coverage'
 	@echo 'make lint      ruff, mypy, import-linter'
 	@echo 'make slow      the tests that take minutes'
+	@echo 'make browser   the tests of pages, in the Chromium of this machine'
 	@echo 'make install   only install what make forecast needs'
 	@echo 'make clean     remove the virtual environment and caches; results and the store stay'
 
@@ -60,6 +61,14 @@ test: lint
 
 slow: $(VENV)/installed-test
 	$(PY) -m pytest -m slow
+
+$(VENV)/installed-browser: $(VENV)/installed-test
+	$(PIP) torch==2.13.0 -e '.[test,browser]'
+	@touch $@
+
+# apt-get install chromium first, or CHROMIUM=/path/to/one; nothing is downloaded
+browser: $(VENV)/installed-browser
+	$(PY) -m pytest -m browser tests/browser
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache \

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from appa_core.io.store import Artifact, ArtifactStore
 from appa_core.steps import publish, score
 from appa_core.steps.forecast import Forecaster, ForecastJob
+from tasks.figures import show_figures
 
 
 @task(cache_policy=NO_CACHE)
@@ -56,9 +57,11 @@ def score_forecast(
 def write_report(
     store: str, job: ForecastJob, forecast: Artifact, scores: Artifact, *, recompute: bool
 ) -> Artifact:
-    """Write the page that shows the forecast."""
+    """Write the page that shows the forecast, and show its figures in Prefect."""
     target = ArtifactStore(store)
-    return publish.write_report(target, job, forecast, scores, recompute=recompute)
+    page = publish.write_report(target, job, forecast, scores, recompute=recompute)
+    show_figures(page, f"forecast from {job.request.time:%Y-%m-%dT%H}")
+    return page
 
 
 @task(cache_policy=NO_CACHE)

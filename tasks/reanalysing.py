@@ -23,6 +23,7 @@ from appa_core.steps.filtering import FilteredMembers, FilterJob, FilterOrder, f
 from appa_core.steps.observed import ObservedJob, ObservedTable, prepare_table
 from appa_core.steps.observing import Reader
 from tasks.cluster import ClusterSettings, run_units
+from tasks.figures import show_figures
 from tasks.reports import read_reports
 
 _Order = TypeVar("_Order")
@@ -203,10 +204,12 @@ def write_report(
     *,
     recompute: bool,
 ) -> Artifact:
-    """Write the page that shows the result."""
-    return publish_analysis.write_analysis_report(
+    """Write the page that shows the result, and show its figures in Prefect."""
+    page = publish_analysis.write_analysis_report(
         ArtifactStore(store), product, written, scores, compared, recompute=recompute
     )
+    show_figures(page, f"{product.kind} from {product.request.time:%Y-%m-%dT%H}")
+    return page
 
 
 @task(cache_policy=NO_CACHE)

@@ -1,103 +1,122 @@
-"""Prefect artifacts of results: maps, scores, and where everything is."""
+"""Tasks on finished results: their page, products, copies for other tools, figures in Prefect."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pandas as pd
-import xarray as xr
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from appa_core.report.figures import embedded, ensemble_maps
-from appa_core.report.units import display_of
-from appa_core.schema import VARIABLES
-from tasks.series import Outcome
-
-#: What is shown of a result, if it is there: variable and level in hPa.
-_SHOWN = (("geopotential", 500), ("temperature", 850), ("2m_temperature", None))
-_ROWS = 40
+from appa_core.errors import InputError
+from appa_core.io.ensembles import OpenResult
+from appa_core.io.store import Artifact, ArtifactStore, write_atomically
+from appa_core.steps.exporting import export_result
+from appa_core.steps.forecast import StateSource
+from appa_core.steps.models import model_key, read_manifest
+from appa_core.steps.products import ProductOrder, write_products
+from appa_core.steps.publish import REPORT
+from appa_core.steps.result_report import Known, PageOrder, write_result_report
+from tasks.catalog import model_folder, state_source
+from tasks.figures import show_figures
 
 
 @task(cache_policy=NO_CACHE)
-def show_result(folder: str, kind: str, key: str) -> None:
-    """Show maps and scores of an exported result.
+def make_report(
+    store: str,
+    folder: str,
+    order: PageOrder,
+    other: str | None,
+    truth: str | None,
+    *,
+    recompute: bool,
+) -> Artifact:
+    """Write the page of a finished result, and show its figures."""
+    result = OpenResult.of(folder)
+    known = known_of(result, truth)
+    beside = None if other is None else OpenResult.of(other)
+    page = write_result_report(
+        ArtifactStore(store), result, order, known, beside, recompute=recompute
+    )
+    show_figures(page, Path(folder).name)
+    return page
+
+
+@task(cache_policy=NO_CACHE)
+def make_products(store: str, folder: str, order: ProductOrder, *, recompute: bool) -> Artifact:
+    """Write values at points, probabilities and quantiles of a finished result."""
+    return write_products(ArtifactStore(store), OpenResult.of(folder), order, recompute=recompute)
+
+
+@task(cache_policy=NO_CACHE)
+def deliver(output: str, page: Artifact, products: Artifact | None) -> list[str]:
+    """Copy a page to a file, and products into the folder `products` beside it."""
+    target = Path(output)
+    written = [str(target)]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with page.local() as data:
+            write_atomically(target, (data / REPORT).read_bytes())
+        if products is not None:
+            folder = target.parent / "products"
+            folder.mkdir(exist_ok=True)
+            with products.local() as data:
+                for path in sorted(data.iterdir()):
+                    write_atomically(folder / path.name, path.read_bytes())
+                    written.append(str(folder / path.name))
+    except OSError as error:
+        raise InputError(f"cannot write {output}: {error}; choose another --output") from error
+    return written
+
+
+@task(cache_policy=NO_CACHE)
+def export(folder: str, kind: str, layout: str, output: str) -> str:
+    """Write a finished result in another format."""
+    return str(export_result(OpenResult.of(folder), kind, layout, Path(output)))
+
+
+def known_of(result: OpenResult, truth: str | None = None) -> Known:
+    """The model and the known states that a result names, if they are here and unchanged.
 
     Args:
-        folder: The export.
-        kind: Trunk of the name of its fields, such as `forecast`.
-        key: Of the artifact: what supersedes it has the same.
+        result: A finished result.
+        truth: Known states to take instead: a catalog entry, or ingested states.
+
+    Raises:
+        InputError: There are no such states.
     """
-    create_markdown_artifact(
-        result_page(Path(folder), kind), key=key, description=f"{kind.capitalize()} in {folder}"
-    )
+    notes: list[str] = []
+    folder = _model(result.manifest.get("model") or {}, notes)
+    states = _states(result.manifest, notes) if truth is None else state_source(truth)
+    return Known(folder, states, " ".join(notes))
 
 
-def result_page(folder: Path, kind: str) -> str:
-    """Maps of the last state, scores, and files, as Markdown that carries its images."""
-    scores = pd.read_csv(folder / "scores.csv")
-    files = "\n".join(f"- `{folder.absolute() / name}`" for name in _files(folder, kind))
-    table = "no state of these times is known: no scores" if scores.empty else _table(scores)
-    return "\n\n".join(
-        [
-            f"# {kind.capitalize()}",
-            _maps(folder / f"{kind}.zarr"),
-            "## Files",
-            files,
-            "## Scores",
-            table,
-        ]
-    )
+def _states(manifest: Mapping[str, Any], notes: list[str]) -> StateSource | None:
+    """The known states that a manifest names, or a note why there are none."""
+    named = manifest.get("states") or manifest.get("truth")
+    if not named:
+        return None
+    request = manifest.get("request", {})
+    asked = request.get("truth") or request.get("source") or named["name"]
+    try:
+        found = state_source(str(asked))
+    except InputError as error:
+        notes.append(f"The truth is not shown: {error}.")
+        return None
+    if found.fingerprint != named["fingerprint"]:
+        notes.append(f"The truth is not shown: {asked} has changed since.")
+        return None
+    return found
 
 
-def _files(folder: Path, kind: str) -> list[str]:
-    names = ("report.html", f"{kind}.zarr", "scores.csv", "observations.parquet", "manifest.json")
-    return [name for name in names if (folder / name).exists()]
-
-
-def _maps(path: Path) -> str:
-    """Mean and spread of the ensemble in the last state."""
-    with xr.open_zarr(path, chunks=None, consolidated=False) as data:
-        time = "lead_time" if "lead_time" in data.dims else "time"
-        last = data.isel({time: -1} | ({"init_time": 0} if "init_time" in data.dims else {}))
-        means, spreads, names, displays = [], [], [], []
-        for variable, level in _SHOWN:
-            if variable not in last or (level is not None and level not in last["level"].values):
-                continue
-            field = last[variable] if level is None else last[variable].sel(level=level)
-            values = field.values.astype(np.float64)
-            means.append(values.mean(0))
-            spreads.append(values.std(0, ddof=1) if len(values) > 1 else np.zeros_like(values[0]))
-            names.append(variable.replace("_", " ") + ("" if level is None else f" {level} hPa"))
-            displays.append(display_of(VARIABLES[variable][0]))
-        when = pd.Timestamp(last["valid_time" if "valid_time" in last.coords else "time"].values)
-        cells = last["latitude"].values, last["longitude"].values
-    if not means:
-        return "No field that is usually shown was written."
-    figure = ensemble_maps(np.stack(means), np.stack(spreads), names, displays, cells)
-    return f"## {when:%Y-%m-%d %H:%M} UTC\n\n{embedded(figure, 'Ensemble mean and spread')}"
-
-
-def _table(scores: pd.DataFrame) -> str:
-    """Scores of the shown fields as a table in Markdown."""
-    pairs = zip(scores["variable"], scores["level"], strict=True)
-    keep = [(v, None if pd.isna(level) else int(level)) in _SHOWN for v, level in pairs]
-    rows = scores[keep] if any(keep) else scores
-    rows = rows.tail(_ROWS).astype(object).where(rows.tail(_ROWS).notna(), "")
-    head = f"| {' | '.join(rows.columns)} |\n|{'---|' * len(rows.columns)}"
-    lines = [
-        "| " + " | ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row) + " |"
-        for row in rows.itertuples(index=False)
-    ]
-    return "\n".join([head, *lines])
-
-
-@task(cache_policy=NO_CACHE)
-def show_days(outcomes: Sequence[Outcome]) -> None:
-    """Show what became of the days of a series."""
-    rows = [f"| {o.day:%Y-%m-%d} | {o.state} | {o.seconds:.0f} | {o.why} |" for o in outcomes]
-    table = "\n".join(["| day | state | seconds | why |", "|---|---|---|---|", *rows])
-    create_markdown_artifact(f"# Days\n\n{table}", key="days", description="Days of a reanalysis")
+def _model(named: Mapping[str, Any], notes: list[str]) -> Path | None:
+    """The folder of a named model, or a note why there is none."""
+    try:
+        folder = model_folder(str(named.get("name", "")))
+        if model_key(read_manifest(folder)) == named.get("key"):
+            return folder
+        notes.append(f"Truth and climatology are not shown: model {named['name']} has changed.")
+    except InputError as error:
+        notes.append(f"Truth and climatology are not shown: {error}.")
+    return None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from appa_core.errors import DataError, InputError
+from appa_core.report.evaluation import Evaluation, RunComparison
 from appa_core.report.units import Display, display_of
 from appa_core.schema import Grid
 
@@ -30,9 +31,12 @@ class FieldBlock:
         climatology: (T, H, W) or None.
         display: How values are shown; the custom for the unit where None.
         signed: Whether zero is the middle of the colour scale, as for a wind component.
+        variable: Name that the choice of variables shows; `channel_name` where empty.
+        level: Pressure in hPa; None at the surface.
+        may_be_missing: Whether cells without a value, NaN, are no damage.
 
     Raises:
-        DataError: Shapes differ or a value is not finite.
+        DataError: Shapes differ, or a value is not finite.
     """
 
     channel_name: str
@@ -43,6 +47,9 @@ class FieldBlock:
     climatology: np.ndarray | None = None
     display: Display | None = None
     signed: bool = False
+    variable: str = ""
+    level: int | None = None
+    may_be_missing: bool = False
 
     def __post_init__(self) -> None:
         if self.ensemble.ndim != 4 or 0 in self.ensemble.shape:
@@ -56,7 +63,8 @@ class FieldBlock:
                     f"{self.channel_name}: the {name} has shape {values.shape}, the ensemble "
                     f"{self.ensemble.shape}"
                 )
-            if not np.isfinite(values).all():
+            broken = np.isinf(values).any() if self.may_be_missing else ~np.isfinite(values).all()
+            if broken or np.isnan(values).all():
                 raise DataError(
                     f"{self.channel_name}: the {name} holds values that are not finite"
                 )
@@ -100,6 +108,21 @@ class ReportTable:
                 )
 
 
+@dataclass(frozen=True)
+class Place:
+    """A named point of the plume.
+
+    Args:
+        name: For the list of places.
+        latitude: Degrees north.
+        longitude: Degrees east.
+    """
+
+    name: str
+    latitude: float
+    longitude: float
+
+
 @dataclass(frozen=True, eq=False)
 class ForecastReport:
     """Content of the page about one forecast, or about an analysis over some time.
@@ -119,6 +142,11 @@ class ForecastReport:
         score_note: What the scores are means over, in a sentence.
         hours_label: What the axis of hours is called.
         tables: Shown below the scores.
+        evaluation: What else is known of its quality.
+        comparison: With another run.
+        places: Points that the plume offers beside its own.
+        left_out: Labels of channels that the page does not hold.
+        thinning: What of the result is shown, in a sentence, where it is not all.
 
     Raises:
         InputError: There is no field, or `init_time` is not a time.
@@ -137,6 +165,11 @@ class ForecastReport:
     score_note: str = ""
     hours_label: str = "Lead time"
     tables: Sequence[ReportTable] = ()
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    comparison: RunComparison | None = None
+    places: Sequence[Place] = ()
+    left_out: Sequence[str] = ()
+    thinning: str = ""
 
     def __post_init__(self) -> None:
         if not self.fields:

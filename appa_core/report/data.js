@@ -1,25 +1,63 @@
 "use strict";
 
-/** The embedded fields: decoded when a channel is first shown, and what follows from them. */
+/** The embedded data: unpacked when a channel is first shown, and what follows from them. */
 const Data = (() => {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const report = read("report-data");
   const coastlines = read("report-coastlines");
+  const MISSING = 4095; // the code of a cell without a value
   const leads = report.leadHours.length;
   const rows = report.latitudes.length;
   const columns = report.longitudes.length;
   const points = rows * columns;
-  const decoded = new Map();
+  const unpacked = new Map();
 
-  /** Little-endian 16-bit codes in base64 to values in display units. */
-  function decode(text, step, start) {
-    const bytes = atob(text);
-    const values = new Float32Array(bytes.length / 2);
-    for (let i = 0; i < values.length; i++) {
-      const code = bytes.charCodeAt(2 * i) + 256 * bytes.charCodeAt(2 * i + 1);
-      values[i] = start + step * code;
+  /** Bytes of a zlib stream in base64. */
+  async function inflate(text) {
+    const packed = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  }
+
+  /** Codes of 12 bits from the differences in which they are packed. */
+  function restore(bytes) {
+    const count = bytes.length / 2;
+    const codes = new Uint16Array(count);
+    const slab = leads * points;
+    for (let start = 0; start < count; start += columns) {
+      const first = start % slab < points; // no state before this one
+      let change = 0;
+      for (let i = start; i < start + columns; i++) {
+        const folded = bytes[i] | (bytes[count + i] << 8);
+        change += (folded >> 1) ^ -(folded & 1);
+        codes[i] = change + (first ? 0 : codes[i - points]);
+      }
     }
-    return values;
+    return codes;
+  }
+
+  /** Unpack a channel, so that `channel` and `field` can show it. */
+  async function load(index) {
+    if (unpacked.has(index)) return;
+    const block = report.fields[index];
+    const codes = restore(await inflate(block.data));
+    const values = Float32Array.from(codes, (code) =>
+      code === MISSING ? NaN : block.start + block.step * code,
+    );
+    const size = leads * points;
+    const parts = { ensemble: null, truth: null, climatology: null };
+    let start = 0;
+    for (const name of block.arrays) {
+      const length = name === "ensemble" ? block.members * size : size;
+      parts[name] = values.subarray(start, start + length);
+      start += length;
+    }
+    const { ensemble, truth, climatology } = parts;
+    const { mean, spread } = moments(ensemble, block.members);
+    const error = truth && mean.map((value, i) => value - truth[i]);
+    const anomaly = climatology && mean.map((value, i) => value - climatology[i]);
+    const all = { block, ensemble, truth, climatology, mean, spread, error, anomaly };
+    unpacked.set(index, { ...all, probability: new Float32Array(size) });
   }
 
   /** Mean and standard deviation (divided by M - 1) over members, each (T, points). */
@@ -39,23 +77,24 @@ const Data = (() => {
     return { mean, spread };
   }
 
-  /** All arrays of a channel: truth, climatology (or null), mean, spread, error, ensemble. */
-  function channel(index) {
-    if (!decoded.has(index)) {
-      const block = report.fields[index];
-      const take = (name) =>
-        block.arrays[name] ? decode(block.arrays[name], block.step, block.start) : null;
-      const ensemble = take("ensemble");
-      const truth = take("truth");
-      const { mean, spread } = moments(ensemble, block.members);
-      const error = truth && mean.map((value, i) => value - truth[i]);
-      const climatology = take("climatology");
-      decoded.set(index, { block, ensemble, truth, climatology, mean, spread, error });
+  /** A loaded channel: its block, and arrays over (T, points) or null. */
+  const channel = (index) => unpacked.get(index);
+
+  /** Share of members, in percent, beyond a threshold; `above` or below it. */
+  function countEvent(index, threshold, above) {
+    const { ensemble, block, probability } = channel(index);
+    const size = leads * points;
+    for (let i = 0; i < size; i++) {
+      let count = 0;
+      for (let m = 0; m < block.members; m++) {
+        const value = ensemble[m * size + i];
+        if (above ? value > threshold : value < threshold) count++;
+      }
+      probability[i] = Number.isNaN(ensemble[i]) ? NaN : (100 * count) / block.members;
     }
-    return decoded.get(index);
   }
 
-  /** One field: `kind` is truth, mean, spread, error, climatology or a member's number. */
+  /** One field: `kind` names an array of a channel, or is a member's number. */
   function field(index, kind, lead) {
     const arrays = channel(index);
     if (typeof kind === "number") {
@@ -72,15 +111,18 @@ const Data = (() => {
     return values;
   }
 
-  /** Square root of the area-weighted mean square of a field. */
+  /** Square root of the area-weighted mean square of a field, where it has values. */
   function rootMeanSquare(values) {
-    let sum = 0;
+    let [sum, weight] = [0, 0];
     for (let row = 0; row < rows; row++) {
       for (let column = 0; column < columns; column++) {
-        sum += report.areaWeights[row] * values[row * columns + column] ** 2;
+        const value = values[row * columns + column];
+        if (Number.isNaN(value)) continue;
+        sum += report.areaWeights[row] * value ** 2;
+        weight += report.areaWeights[row];
       }
     }
-    return Math.sqrt(sum / points);
+    return Math.sqrt(sum / weight);
   }
 
   /** Values below which the shares `low` and `high` of some arrays lie. */
@@ -89,11 +131,42 @@ const Data = (() => {
     const stride = Math.floor(total / 60000) | 1; // odd, so as not to follow a meridian
     const sample = [];
     for (const array of arrays)
-      for (let i = 0; i < array.length; i += stride) sample.push(array[i]);
+      for (let i = 0; i < array.length; i += stride)
+        if (!Number.isNaN(array[i])) sample.push(array[i]);
     const sorted = Float32Array.from(sample).sort();
     const at = (share) => sorted[Math.round(share * (sorted.length - 1))];
     return [at(low), at(high)];
   }
 
-  return { report, coastlines, rows, columns, channel, field, series, rootMeanSquare, quantiles };
+  /** Rows of a table that is given by its columns. */
+  function table(named) {
+    const names = Object.keys(named);
+    const count = names.length ? named[names[0]].length : 0;
+    return Array.from({ length: count }, (_, i) =>
+      Object.fromEntries(names.map((name) => [name, named[name][i]])),
+    );
+  }
+
+  /** The tables of the evaluation, a list of rows each. */
+  async function evaluation() {
+    const tables = JSON.parse(new TextDecoder().decode(await inflate(report.evaluation)));
+    return Object.fromEntries(Object.entries(tables).map(([name, t]) => [name, table(t)]));
+  }
+
+  return {
+    report,
+    coastlines,
+    rows,
+    columns,
+    points,
+    load,
+    channel,
+    countEvent,
+    field,
+    series,
+    rootMeanSquare,
+    quantiles,
+    table,
+    evaluation,
+  };
 })();

@@ -1,44 +1,9 @@
 "use strict";
 
-/** Equal Earth projection (Šavrič, Patterson & Jenny 2018) and what is drawn with it. */
+/** Grids on maps: which grid points a pixel shows, and lines of a map in a projection. */
 const Geo = (() => {
-  const [A1, A2, A3, A4] = [1.340264, -0.081106, 0.000893, 0.003796];
-  const ROOT3 = Math.sqrt(3);
-  const RADIAN = Math.PI / 180;
-  const X_MAX = (2 * ROOT3 * Math.PI) / (3 * A1);
-  const Y_MAX = ordinate(Math.PI / 3);
-  const ASPECT = X_MAX / Y_MAX;
-
-  function ordinate(theta) {
-    const square = theta * theta;
-    return theta * (A1 + A2 * square + square ** 3 * (A3 + A4 * square));
-  }
-
-  function slope(theta) {
-    const square = theta * theta;
-    return A1 + 3 * A2 * square + square ** 3 * (7 * A3 + 9 * A4 * square);
-  }
-
   /** Degrees from the central meridian, in [-180, 180). */
   const wrap = (degrees) => ((((degrees + 180) % 360) + 360) % 360) - 180;
-
-  /** Position in the unit square, x to the right and y down; `east` is from the centre. */
-  function forward(east, latitude) {
-    const theta = Math.asin((ROOT3 / 2) * Math.sin(latitude * RADIAN));
-    const x = (2 * ROOT3 * east * RADIAN * Math.cos(theta)) / (3 * slope(theta));
-    return [0.5 + x / (2 * X_MAX), 0.5 - ordinate(theta) / (2 * Y_MAX)];
-  }
-
-  /** Degrees from the centre and latitude at a position, or null off the globe. */
-  function inverse(u, v) {
-    const y = (1 - 2 * v) * Y_MAX;
-    let theta = (y / Y_MAX) * (Math.PI / 3);
-    for (let i = 0; i < 8; i++) theta -= (ordinate(theta) - y) / slope(theta);
-    const east = ((2 * u - 1) * X_MAX * 3 * slope(theta)) / (2 * ROOT3 * Math.cos(theta)) / RADIAN;
-    const sine = (2 / ROOT3) * Math.sin(theta);
-    if (Math.abs(east) > 180 || Math.abs(sine) > 1) return null;
-    return [east, Math.asin(sine) / RADIAN];
-  }
 
   /** Neighbours of a value on an ascending axis, and how far it is towards the second. */
   function bracket(axis, value, period) {
@@ -85,15 +50,14 @@ const Geo = (() => {
   }
 
   /** For each pixel, four grid points and two shares to interpolate with; -1 off the data. */
-  function lookup(width, height, centre, latitudes, longitudes) {
+  function lookup(projection, width, height, centre, latitudes, longitudes) {
     const corners = new Int32Array(4 * width * height).fill(-1);
     const shares = new Float32Array(2 * width * height);
     const columns = longitudes.length;
     const [dLat, dLon] = [spacingOf(latitudes), spacingOf(longitudes)];
     for (let j = 0; j < height; j++) {
       for (let i = 0; i < width; i++) {
-        // A pixel just outside takes the edge's value, so that the clipped edge is not ragged.
-        const place = inverse((i + 0.5) / width, (j + 0.5) / height) || edge(i, j, width, height);
+        const place = placeOf(projection, i, j, width, height);
         if (!place) continue;
         const longitude = (place[0] + centre + 720) % 360;
         const rows = covered(latitudes, bracket(latitudes, place[1], 0), place[1], 0, dLat);
@@ -117,9 +81,14 @@ const Geo = (() => {
     return { width, height, corners, shares };
   }
 
-  function edge(i, j, width, height) {
-    const inwards = i < width / 2 ? 2.5 : -1.5;
-    return inverse((i + inwards) / width, (j + 0.5) / height);
+  /** Place of a pixel; one just outside takes the edge's, so that the clipped edge is smooth. */
+  function placeOf({ inverse }, i, j, width, height) {
+    const place = inverse((i + 0.5) / width, (j + 0.5) / height);
+    if (place) return place;
+    const [x, y] = [i + 0.5 - width / 2, j + 0.5 - height / 2];
+    const sideways = inverse((i + 0.5 - 2 * Math.sign(x)) / width, (j + 0.5) / height);
+    const inwards = 1 - 2 / Math.max(Math.hypot(x, y), 3);
+    return sideways || inverse(0.5 + (x * inwards) / width, 0.5 + (y * inwards) / height);
   }
 
   /** Lines of [east, latitude] from the centre, cut where they leave one side of the map. */
@@ -142,61 +111,45 @@ const Geo = (() => {
     return parts;
   }
 
-  function trace(path, line, width, height) {
-    line.forEach(([east, latitude], i) => {
-      const [u, v] = forward(east, latitude);
-      path[i ? "lineTo" : "moveTo"](u * width, v * height);
-    });
+  /** Add a line of [east, latitude] to a path; a place that a map cannot show interrupts it. */
+  function trace(path, line, { forward }, width, height) {
+    let pen = "moveTo";
+    for (const [east, latitude] of line) {
+      const position = forward(east, latitude);
+      if (position) path[pen](position[0] * width, position[1] * height);
+      pen = position ? "lineTo" : "moveTo";
+    }
   }
 
-  const steps = (low, high, by) =>
-    Array.from({ length: Math.round((high - low) / by) + 1 }, (_, i) => low + i * by);
-
   /** Path of the map's edge. */
-  function outline(width, height) {
+  function outline({ edge }, width, height) {
     const path = new Path2D();
-    const up = steps(-90, 90, 2);
-    trace(
-      path,
-      [...up.map((y) => [180, y]), ...up.reverse().map((y) => [-180, y])],
-      width,
-      height,
-    );
+    edge.forEach(([u, v], i) => path[i ? "lineTo" : "moveTo"](u * width, v * height));
     path.closePath();
     return path;
   }
 
   /** Path of meridians and parallels every 30 degrees. */
-  function graticule(width, height, centre) {
+  function graticule(projection, width, height, centre) {
     const path = new Path2D();
+    const { steps } = Projections;
     for (const meridian of steps(-180, 150, 30)) {
       const east = wrap(meridian - centre);
-      trace(
-        path,
-        steps(-90, 90, 2).map((y) => [east, y]),
-        width,
-        height,
-      );
+      const line = steps(-90, 90, 2).map((y) => [east, y]);
+      trace(path, line, projection, width, height);
     }
     for (const parallel of steps(-60, 60, 30)) {
-      trace(
-        path,
-        [
-          [-180, parallel],
-          [180, parallel],
-        ],
-        width,
-        height,
-      );
+      const line = steps(-180, 180, 3).map((x) => [x, parallel]);
+      trace(path, line, projection, width, height);
     }
     return path;
   }
 
   /** Path of the coastlines. */
-  function coast(lines, width, height, centre) {
+  function coast(lines, projection, width, height, centre) {
     const path = new Path2D();
     for (const line of lines)
-      for (const part of cut(line, centre)) trace(path, part, width, height);
+      for (const part of cut(line, centre)) trace(path, part, projection, width, height);
     return path;
   }
 
@@ -208,5 +161,5 @@ const Geo = (() => {
     return `${side(latitude, "N", "S")}, ${side(east, "E", "W")}`;
   }
 
-  return { ASPECT, forward, inverse, wrap, nearest, lookup, outline, graticule, coast, placeText };
+  return { wrap, nearest, lookup, outline, graticule, coast, placeText };
 })();

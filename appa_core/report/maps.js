@@ -3,19 +3,23 @@
 /** Map panels: coloured fields on the globe with coastlines, a marker and a colour bar. */
 const Maps = (() => {
   const SVG = "http://www.w3.org/2000/svg";
+  const MISSING_COLOUR = 0xff9a9a9a; // grey: cells without a value
   const RASTER_WIDTH = 720; // pixels; a wider canvas shows the same raster, stretched
   const scales = new Map();
   let geometry = null;
 
-  /** What all panels of one size and centre share: paths, pixel lookup, raster canvas. */
-  function geometryFor(cssWidth, centre) {
+  const projections = Projections.all(Data.report.latitudes, Data.report.longitudes);
+
+  /** What all panels of one size and view share: paths, pixel lookup, raster canvas. */
+  function geometryFor(cssWidth, { projection, centre }) {
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
-    const key = `${cssWidth} ${ratio} ${centre}`;
+    const key = `${cssWidth} ${ratio} ${projection} ${centre}`;
     if (geometry && geometry.key === key) return geometry;
+    const shape = projections[projection];
     const width = Math.round(cssWidth * ratio);
-    const height = Math.round(width / Geo.ASPECT);
+    const height = Math.round(width / shape.aspect);
     const rasterWidth = Math.min(width, RASTER_WIDTH);
-    const rasterHeight = Math.round(rasterWidth / Geo.ASPECT);
+    const rasterHeight = Math.round(rasterWidth / shape.aspect);
     const raster = document.createElement("canvas");
     [raster.width, raster.height] = [rasterWidth, rasterHeight];
     const { latitudes, longitudes } = Data.report;
@@ -26,11 +30,12 @@ const Maps = (() => {
       width,
       height,
       raster,
-      lookup: Geo.lookup(rasterWidth, rasterHeight, centre, latitudes, longitudes),
+      projection: shape,
+      lookup: Geo.lookup(shape, rasterWidth, rasterHeight, centre, latitudes, longitudes),
       image: raster.getContext("2d").createImageData(rasterWidth, rasterHeight),
-      outline: Geo.outline(width, height),
-      graticule: Geo.graticule(width, height, centre),
-      coast: Geo.coast(Data.coastlines, width, height, centre),
+      outline: Geo.outline(shape, width, height),
+      graticule: Geo.graticule(shape, width, height, centre),
+      coast: Geo.coast(Data.coastlines, shape, width, height, centre),
     };
     return geometry;
   }
@@ -52,7 +57,12 @@ const Maps = (() => {
       const south = values[first] + right * (values[corners[4 * p + 1]] - values[first]);
       const west = values[corners[4 * p + 2]];
       const north = west + right * (values[corners[4 * p + 3]] - west);
-      const level = ((south + up * (north - south) - scale.low) * factor + 0.5) | 0;
+      const value = south + up * (north - south);
+      if (Number.isNaN(value)) {
+        pixels[p] = MISSING_COLOUR;
+        continue;
+      }
+      const level = ((value - scale.low) * factor + 0.5) | 0;
       pixels[p] = scale.packed[level < 0 ? 0 : level > 255 ? 255 : level];
     }
     raster.getContext("2d").putImageData(image, 0, 0);
@@ -77,7 +87,9 @@ const Maps = (() => {
       Data.report.latitudes[site.row],
       Data.report.longitudes[site.column],
     ];
-    const [u, v] = Geo.forward(Geo.wrap(longitude - centre), latitude);
+    const position = geometry.projection.forward(Geo.wrap(longitude - centre), latitude);
+    if (!position) return;
+    const [u, v] = position;
     for (const [style, line] of [
       ["#fff", 4],
       ["#111", 1.8],
@@ -92,8 +104,9 @@ const Maps = (() => {
 
   /** Draw one panel's map. */
   function draw(canvas, values, scale, view) {
-    geometryFor(canvas.parentElement.clientWidth, view.centre);
-    const { width, height } = geometry;
+    const frame = canvas.parentElement;
+    frame.style.aspectRatio = projections[view.projection].aspect;
+    const { width, height } = geometryFor(frame.clientWidth, view);
     if (canvas.width !== width || canvas.height !== height)
       [canvas.width, canvas.height] = [width, height];
     const context = canvas.getContext("2d");
@@ -111,10 +124,10 @@ const Maps = (() => {
     drawMarker(context, view.site);
   }
 
-  /** Grid point under a pointer, or null off the globe. */
-  function pointAt(canvas, event, centre) {
+  /** Grid point under a pointer, or null off the map. */
+  function pointAt(canvas, event, { projection, centre }) {
     const box = canvas.getBoundingClientRect();
-    const place = Geo.inverse(
+    const place = projections[projection].inverse(
       (event.clientX - box.left) / box.width,
       (event.clientY - box.top) / box.height,
     );
@@ -123,9 +136,12 @@ const Maps = (() => {
     return Geo.nearest(latitudes, longitudes, place[1], place[0] + centre);
   }
 
-  /** Scale of a panel: over all leads, or over one for error and spread where `rescale`. */
+  const OWN_SCALES = new Set(["error", "spread", "anomaly"]);
+
+  /** Scale of a panel: over all leads, or over one for differences and spread where `rescale`. */
   function scaleOf(channel, kind, lead, rescale) {
-    const role = kind === "error" || kind === "spread" ? kind : "field";
+    if (kind === "probability") return Palette.scale("spread", 0, 100);
+    const role = OWN_SCALES.has(kind) ? kind : "field";
     const single = rescale && role !== "field";
     const key = `${channel} ${role} ${single ? lead : "all"}`;
     if (!scales.has(key)) scales.set(key, makeScale(channel, role, single ? lead : null));
@@ -138,7 +154,7 @@ const Maps = (() => {
     const arrays = lead === null ? whole : [Data.field(channel, role, lead)];
     const [low, high] = Data.quantiles(arrays, 0.002, 0.998);
     const [least, most] = Data.quantiles(arrays, 0, 1);
-    const signed = role === "error" || (role === "field" && data.block.signed);
+    const signed = role === "error" || role === "anomaly" || (role === "field" && data.block.signed);
     const palette = signed ? "diverging" : role;
     const scale = Palette.scale(palette, role === "spread" ? 0 : low, high, signed);
     return { ...scale, below: least < scale.low, above: most > scale.high };
@@ -197,5 +213,5 @@ const Maps = (() => {
     holder.replaceChildren(svg);
   }
 
-  return { draw, drawBar, pointAt, scaleOf, element, SVG };
+  return { draw, drawBar, pointAt, scaleOf, projections, element, SVG };
 })();

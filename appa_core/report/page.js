@@ -3,79 +3,39 @@
 /** The page's state, its controls and what is redrawn when one changes. */
 (() => {
   const { report } = Data;
-  const { PLACES, node, options } = Dom;
+  const { options } = Dom;
   const $ = (id) => document.getElementById(id);
   const FRAME_MS = 350; // time for which the animation shows one lead
+  const PLACES = {
+    ...Object.fromEntries(report.places.map(([name, ...where]) => [name, where])),
+    ...Dom.PLACES,
+  };
   const nearest = ([latitude, longitude]) =>
     Geo.nearest(report.latitudes, report.longitudes, latitude, longitude);
+  const projections = Object.values(Maps.projections);
   const state = {
     channel: 0,
     lead: 0,
-    site: nearest(PLACES.Berlin),
-    place: "Berlin",
-    members: [0, 1],
-    centre: 0,
+    member: 0,
+    second: 1,
+    site: null,
+    place: "",
+    projection: projections[0].key,
+    centre: projections[0].centre ?? 0,
     smooth: true,
     rescale: false,
+    threshold: 0,
+    above: true,
     timer: null,
+    onPick: pickHour,
   };
 
-  const PANELS = [
-    { id: "truth", title: "Truth", kind: () => "truth" },
-    { id: "mean", title: "Ensemble mean", kind: () => "mean" },
-    { id: "error", title: "Error of the mean", kind: () => "error" },
-    { id: "spread", title: "Spread", kind: () => "spread" },
-    { id: "member-a", title: "Member", kind: () => state.members[0], slot: 0 },
-    { id: "member-b", title: "Member", kind: () => state.members[1], slot: 1 },
-  ].map((panel) => ({ ...panel, on: true }));
-
-  /** Whether the chosen channel has what a panel shows. */
-  function available(panel) {
-    const { block, truth } = Data.channel(state.channel);
-    if (panel.id === "truth" || panel.id === "error") return Boolean(truth);
-    if (panel.id === "spread") return block.members > 1;
-    return panel.slot === undefined || panel.slot < block.members;
-  }
-
-  function buildPanel(panel) {
-    panel.canvas = node("canvas", { tabIndex: 0 });
-    panel.canvas.setAttribute("role", "application");
-    panel.bar = node("div", { className: "bar-holder" });
-    panel.readout = node("span", { className: "readout" });
-    const caption = node("figcaption", {}, node("strong", { textContent: panel.title }));
-    if (panel.slot !== undefined) {
-      panel.select = node("select", { ariaLabel: `Member of panel ${panel.slot + 1}` });
-      panel.select.addEventListener("change", () => {
-        state.members[panel.slot] = Number(panel.select.value);
-        drawMaps();
-      });
-      caption.append(" ", panel.select);
-    }
-    caption.append(panel.readout);
-    panel.figure = node(
-      "figure",
-      {},
-      caption,
-      node("div", { className: "globe" }, panel.canvas),
-      panel.bar,
-    );
-    const { canvas } = panel;
-    canvas.addEventListener("click", (event) =>
-      chooseSite(Maps.pointAt(canvas, event, state.centre)),
-    );
-    canvas.addEventListener("pointermove", (event) =>
-      showReadouts(Maps.pointAt(canvas, event, state.centre)),
-    );
-    canvas.addEventListener("pointerleave", () => showReadouts(null));
-    canvas.addEventListener("keydown", moveSite);
-    $("map-grid").append(panel.figure);
-    const box = node("input", { type: "checkbox", checked: panel.on });
-    box.addEventListener("change", () => {
-      panel.on = box.checked;
-      drawMaps();
-    });
-    const name = panel.slot === undefined ? panel.title : `Member ${"AB"[panel.slot]}`;
-    $("panels").append(node("label", {}, box, ` ${name}`));
+  /** Whether the grid reaches a place. */
+  function covers([latitude, longitude]) {
+    const { row, column } = nearest([latitude, longitude]);
+    const spacing = 1.5 * Math.abs(report.latitudes[1] - report.latitudes[0]);
+    const east = Math.abs(Geo.wrap(report.longitudes[column] - longitude));
+    return Math.abs(report.latitudes[row] - latitude) <= spacing && east <= spacing;
   }
 
   function chooseSite(site, place = "") {
@@ -83,137 +43,60 @@
     state.site = site;
     state.place = place;
     $("place").value = place;
-    drawMaps();
+    Panels.draw(state);
     drawPlume();
   }
 
-  function moveSite(event) {
-    const step = { ArrowUp: [1, 0], ArrowDown: [-1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[
-      event.key
-    ];
-    if (!step) return;
-    event.preventDefault();
-    chooseSite({
-      row: Math.min(Math.max(state.site.row + step[0], 0), Data.rows - 1),
-      column: (state.site.column + step[1] + Data.columns) % Data.columns,
-    });
-  }
-
-  const siteText = (site) =>
-    Geo.placeText(report.latitudes[site.row], report.longitudes[site.column]);
-  const unitsOf = (panel) => {
-    const { block } = Data.channel(state.channel);
-    return panel.id === "error" || panel.id === "spread" ? block.differenceUnits : block.units;
-  };
-
-  /** Value of each map under the pointer; without one, at the marked point and globally. */
-  function showReadouts(site) {
-    for (const panel of PANELS.filter((p) => p.on && available(p))) {
-      const values = Data.field(state.channel, panel.kind(), state.lead);
-      const units = unitsOf(panel);
-      const { row, column } = site || state.site;
-      const value = Palette.number(values[row * Data.columns + column]);
-      let text = `${site ? `${siteText(site)}:` : "◎"} ${value} ${units}`;
-      if (!site && (panel.id === "error" || panel.id === "spread")) {
-        text += ` · area RMS ${Palette.number(Data.rootMeanSquare(values))} ${units}`;
-      }
-      panel.readout.textContent = text;
-    }
-  }
-
-  function drawMaps() {
-    if ($("map-grid").clientWidth < 100) return; // no layout yet, or none while printing
-    const { block } = Data.channel(state.channel);
-    for (const panel of PANELS) {
-      panel.figure.hidden = !panel.on || !available(panel);
-    }
-    for (const panel of PANELS.filter((p) => !p.figure.hidden)) {
-      const scale = Maps.scaleOf(state.channel, panel.kind(), state.lead, state.rescale);
-      Maps.draw(panel.canvas, Data.field(state.channel, panel.kind(), state.lead), scale, state);
-      Maps.drawBar(panel.bar, scale, unitsOf(panel), panel.id);
-      const what = panel.slot === undefined ? panel.title : `Member ${panel.kind() + 1}`;
-      panel.canvas.setAttribute(
-        "aria-label",
-        `Map: ${what} of ${block.label} at ${report.leadHours[state.lead]} h. ` +
-          `Marked point ${siteText(state.site)}; the arrow keys move it.`,
-      );
-    }
-    showReadouts(null);
-  }
-
-  function drawPlume() {
+  function plumeSeries() {
     const { block, truth, climatology } = Data.channel(state.channel);
     const point = state.site.row * Data.columns + state.site.column;
-    const along = (kind) => Data.series(state.channel, kind, point);
-    const members = Array.from({ length: block.members }, (_, m) => along(m));
-    const series = members.map((values) => ({
+    const along = (kind) => Charts.overLead(Data.series(state.channel, kind, point));
+    const series = Array.from({ length: block.members }, (_, m) => ({
       name: `Members (${block.members})`,
       style: "member",
-      values,
-      order: 3,
+      points: along(m),
+      order: 4,
     }));
-    if (climatology)
-      series.push({
-        name: "Climatology",
-        style: "climatology",
-        values: along("climatology"),
-        order: 4,
-      });
-    series.push({ name: "Ensemble mean", style: "mean", values: along("mean"), order: 1 });
-    if (truth) series.push({ name: "Truth", style: "truth", values: along("truth"), order: 2 });
-    const now = members.map((values) => values[state.lead]);
-    const number = (kind) => Palette.number(Data.field(state.channel, kind, state.lead)[point]);
-    const where = state.place
-      ? `${state.place} (grid point ${siteText(state.site)})`
-      : siteText(state.site);
-    $("plume-readout").textContent =
+    if (climatology) {
+      const points = along("climatology");
+      series.push({ name: "Climatology", style: "climatology", points, order: 5 });
+    }
+    const chosen = { name: `Member ${state.member + 1}`, style: "chosen", order: 3 };
+    if (block.members > 1) series.push({ ...chosen, points: along(state.member) });
+    series.push({ name: "Ensemble mean", style: "mean", points: along("mean"), order: 1 });
+    if (truth) series.push({ name: "Truth", style: "truth", points: along("truth"), order: 2 });
+    return series;
+  }
+
+  function plumeText(where) {
+    const { block, truth } = Data.channel(state.channel);
+    const point = state.site.row * Data.columns + state.site.column;
+    const value = (kind) => Data.field(state.channel, kind, state.lead)[point];
+    const number = (kind) => Palette.number(value(kind));
+    const now = Array.from({ length: block.members }, (_, m) => value(m));
+    return (
       `${where}, +${report.leadHours[state.lead]} h: mean ${number("mean")}` +
       (block.members > 1 ? ` ± ${number("spread")}` : "") +
       `, members ${Palette.number(Math.min(...now))} to ${Palette.number(Math.max(...now))}` +
       (truth ? `, truth ${number("truth")}` : "") +
-      ` ${block.units}`;
-    Charts.draw($("plume"), {
-      leads: report.leadHours,
-      series,
-      yLabel: `${block.label} (${block.units})`,
-      label: `${block.label} over lead time at ${where}: members, mean and truth`,
-      marker: report.leadHours[state.lead],
-      onPick: setLead,
-    });
+      ` ${block.units}`
+    );
   }
 
-  function drawSkill() {
+  function drawPlume() {
     const { block } = Data.channel(state.channel);
-    const leads = report.leadHours;
-    const score = (name, style, key) => ({
-      name,
-      style,
-      values: Scores.series(block.name, key, leads),
-    });
-    const common = {
-      leads,
-      marker: leads[state.lead],
-      onPick: setLead,
-      empty: "This field has no scores in this report.",
-    };
-    $("skill-title").textContent = block.label;
-    Charts.draw($("skill"), {
-      ...common,
-      yLabel: `Error and spread (${block.differenceUnits})`,
-      label: `RMSE of ensemble mean, persistence and climatology, and spread, of ${block.label}`,
-      series: [
-        score("RMSE of the mean", "mean", "rmse"),
-        score("Spread", "spread", "spread"),
-        score("RMSE of persistence", "persistence", "rmse_persistence"),
-        score("RMSE of climatology", "climatology", "rmse_climatology"),
-      ],
-    });
-    Charts.draw($("ratio"), {
-      ...common,
-      yLabel: "Ratio (1 is calibrated)",
-      reference: 1,
-      label: `Ratio of spread to error of ${block.label} over lead time`,
-      series: [score("Spread/skill ratio", "mean", "ssr")],
+    const where = state.place
+      ? `${state.place} (grid point ${Panels.siteText(state.site)})`
+      : Panels.siteText(state.site);
+    $("plume-readout").textContent = plumeText(where);
+    Charts.draw($("plume"), {
+      x: { label: `${report.hoursLabel} (h)`, hours: true },
+      y: { label: `${block.label} (${block.units})` },
+      series: plumeSeries(),
+      label: `${block.label} over time at ${where}: members, mean and truth`,
+      marker: report.leadHours[state.lead],
+      onPick: pickHour,
+      empty: "This field has no values here.",
     });
   }
 
@@ -223,13 +106,19 @@
     $("metric-hint").textContent =
       Scores.METRICS[metric].hint || "In the units beside each field.";
     const selected = report.fields[state.channel].name;
-    Scores.draw($("scorecard"), metric, $("variable").value, selected, setChannel);
+    Scores.draw($("scorecard"), metric, $("card-variable").value, selected, setChannel);
   }
 
   function drawAll() {
-    drawMaps();
+    Panels.draw(state);
     drawPlume();
-    drawSkill();
+    Verification.draw(state);
+  }
+
+  /** Choose the lead nearest to an hour. */
+  function pickHour(hour) {
+    const distances = report.leadHours.map((lead) => Math.abs(lead - hour));
+    setLead(distances.indexOf(Math.min(...distances)));
   }
 
   function setLead(lead) {
@@ -241,20 +130,52 @@
     drawAll();
   }
 
-  function setChannel(channel) {
+  /** A round threshold that a fifth of the values exceed; freezing for temperatures. */
+  function usualThreshold() {
+    const { block, ensemble } = Data.channel(state.channel);
+    if (block.units === "°C" && block.level === null) return 0;
+    const [, high] = Data.quantiles([ensemble], 0, 0.8);
+    return Number(high.toPrecision(2));
+  }
+
+  async function setChannel(channel) {
+    await Data.load(channel);
     state.channel = channel;
-    $("channel").value = channel;
-    const { members } = report.fields[channel];
-    state.members = state.members.map((m) => Math.min(m, members - 1));
-    for (const panel of PANELS.filter((p) => p.select)) {
-      options(
-        panel.select,
-        Array.from({ length: members }, (_, m) => [m, String(m + 1)]),
-      );
-      panel.select.value = state.members[panel.slot];
-    }
+    const { members, variable, level, units } = report.fields[channel];
+    $("variable").value = variable;
+    offerLevels(variable);
+    $("level").value = level;
+    state.member = Math.min(state.member, members - 1);
+    state.second = Math.min(state.second, members - 1);
+    options($("member"), Panels.offerMembers(state));
+    $("member").value = state.member;
+    state.threshold = usualThreshold();
+    $("threshold").value = state.threshold;
+    $("threshold-units").textContent = units;
+    Verification.offerEvents(state);
     drawAll();
     drawScorecard();
+    document.documentElement.dataset.shown = report.fields[channel].name;
+  }
+
+  /** Levels of a variable; the choice is hidden at the surface. */
+  function offerLevels(variable) {
+    const levels = report.fields.filter((f) => f.variable === variable).map((f) => f.level);
+    levels.sort((a, b) => a - b);
+    $("level-control").hidden = levels.length === 1 && levels[0] === null;
+    options(
+      $("level"),
+      levels.map((l) => [l, l === null ? "surface" : `${l} hPa`]),
+    );
+  }
+
+  /** The channel of a variable at the level shown, or at that nearest to it. */
+  function chooseVariable(variable) {
+    const { level } = report.fields[state.channel];
+    const distance = (field) => Math.abs((field.level ?? 1000) - (level ?? 1000));
+    const mine = report.fields.map((f, i) => [f, i]).filter(([f]) => f.variable === variable);
+    mine.sort(([a], [b]) => distance(a) - distance(b));
+    setChannel(mine[0][1]);
   }
 
   function togglePlay() {
@@ -273,44 +194,89 @@
     $("play").setAttribute("aria-label", playing ? "Pause the animation" : "Play the animation");
   }
 
-  function connect() {
+  function fillControls() {
+    const variables = [...new Set(report.fields.map((f) => f.variable))];
+    const named = (v) => v.replaceAll("_", " ").replace(/^./, (c) => c.toUpperCase());
     options(
-      $("channel"),
-      report.fields.map((field, i) => [i, field.label]),
+      $("variable"),
+      variables.map((v) => [v, named(v)]),
     );
-    options($("place"), [
-      ["", "Point on the map"],
-      ...Object.keys(PLACES).map((name) => [name, name]),
-    ]);
+    const places = Object.keys(PLACES).filter((name) => covers(PLACES[name]));
+    options($("place"), [["", "Point on the map"], ...places.map((name) => [name, name])]);
+    state.place = report.places.length || !places.includes("Berlin") ? places[0] || "" : "Berlin";
+    state.site = state.place
+      ? nearest(PLACES[state.place])
+      : { row: Data.rows >> 1, column: Data.columns >> 1 };
+    $("place").value = state.place;
+    options(
+      $("projection"),
+      projections.map(({ key, name }) => [key, name]),
+    );
     options(
       $("metric"),
       Object.entries(Scores.METRICS).map(([key, { label }]) => [key, label]),
     );
-    options($("variable"), [
+    $("metric").value = Scores.first;
+    options($("card-variable"), [
       ["", "All"],
       ...Scores.variables.map((v) => [v, v.replaceAll("_", " ")]),
     ]);
-    $("place").value = state.place;
     $("lead").max = report.leadHours.length - 1;
-    $("channel").addEventListener("change", (event) => setChannel(Number(event.target.value)));
-    $("lead").addEventListener("input", (event) => setLead(Number(event.target.value)));
-    $("play").addEventListener("click", togglePlay);
-    $("place").addEventListener("change", ({ target }) => {
-      if (target.value) chooseSite(nearest(PLACES[target.value]), target.value);
+    $("scorecard-section").hidden = !Scores.any;
+    $("all-scores-details").open = !Scores.any;
+  }
+
+  function redrawMaps() {
+    Panels.draw(state);
+  }
+
+  function connectMapOptions() {
+    $("projection").addEventListener("change", ({ target }) => {
+      state.projection = target.value;
+      const { centre } = Maps.projections[target.value];
+      state.centre = centre ?? Number($("centre").value);
+      $("centre-control").hidden = centre !== undefined;
+      redrawMaps();
     });
+    $("centre-control").hidden = projections[0].centre !== undefined;
     $("centre").addEventListener("change", ({ target }) => {
       state.centre = Number(target.value);
-      drawMaps();
+      redrawMaps();
     });
     for (const id of ["smooth", "rescale"]) {
       $(id).addEventListener("change", ({ target }) => {
         state[id] = target.checked;
-        drawMaps();
+        redrawMaps();
       });
     }
-    for (const id of ["metric", "variable"]) $(id).addEventListener("change", drawScorecard);
-    $("scorecard-section").hidden = !Scores.any;
-    $("all-scores-details").open = !Scores.any;
+    const readThreshold = () => {
+      state.threshold = Number($("threshold").value);
+      state.above = $("direction").value === "above";
+      redrawMaps();
+      Verification.draw(state);
+    };
+    for (const id of ["threshold", "direction"]) $(id).addEventListener("change", readThreshold);
+  }
+
+  function connect() {
+    $("variable").addEventListener("change", ({ target }) => chooseVariable(target.value));
+    $("level").addEventListener("change", ({ target }) => {
+      const level = target.value === "null" ? null : Number(target.value);
+      const variable = $("variable").value;
+      setChannel(report.fields.findIndex((f) => f.variable === variable && f.level === level));
+    });
+    $("member").addEventListener("change", ({ target }) => {
+      state.member = Number(target.value);
+      Panels.draw(state);
+      drawPlume();
+    });
+    $("lead").addEventListener("input", ({ target }) => setLead(Number(target.value)));
+    $("play").addEventListener("click", togglePlay);
+    $("place").addEventListener("change", ({ target }) => {
+      if (target.value) chooseSite(nearest(PLACES[target.value]), target.value);
+    });
+    connectMapOptions();
+    for (const id of ["metric", "card-variable"]) $(id).addEventListener("change", drawScorecard);
   }
 
   let width = 0;
@@ -320,11 +286,17 @@
     drawAll();
   }
 
-  document.documentElement.classList.add("js");
-  PANELS.forEach(buildPanel);
-  connect();
-  $("valid").textContent = report.validTimes[0];
-  setChannel(0);
-  setLead(Math.min(4, report.leadHours.length - 1));
-  new ResizeObserver(redrawWhenResized).observe(document.body);
+  async function start() {
+    document.documentElement.classList.add("js");
+    fillControls();
+    Panels.connect(state, { onSite: chooseSite, redraw: redrawMaps });
+    connect();
+    await Verification.connect(() => Verification.draw(state));
+    state.lead = Math.min(4, report.leadHours.length - 1);
+    await setChannel(0);
+    setLead(state.lead);
+    new ResizeObserver(redrawWhenResized).observe(document.body);
+  }
+
+  start();
 })();

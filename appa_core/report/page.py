@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 
@@ -17,19 +18,19 @@ __all__ = ["FieldBlock", "ForecastReport", "render_forecast_report"]
 
 #: In the order in which they run: later files use what earlier ones define.
 _SCRIPTS = (
-    "data.js", "palette.js", "geo.js", "maps.js", "charts.js", "scores.js", "dom.js", "page.js",
+    "data.js", "palette.js", "projections.js", "geo.js", "maps.js", "charts.js", "scores.js",
+    "dom.js", "panels.js", "verification.js", "page.js",
 )  # fmt: skip
 _STYLES = ("page.css", "figures.css", "media.css")
 
 
-def render_forecast_report(content: ForecastReport) -> str:
+def render_forecast_report(content: ForecastReport, budget_bytes: int | None = None) -> str:
     """The page as text: it loads nothing, and the same content gives the same text.
-
-    The fields are embedded with 16 bits a value, 2.7 bytes of text each: 3 channels of 8
-    members, truth and climatology at 20 leads on a grid of 32 x 64 make a page of 3.4 MB.
 
     Args:
         content: What to show.
+        budget_bytes: For the text of the fields; those that do not fit are left out, from the
+            last on, and named. The rest of a page is about 0.3 MB.
 
     Returns:
         HTML, to be written as UTF-8.
@@ -40,6 +41,7 @@ def render_forecast_report(content: ForecastReport) -> str:
     script = "\n".join(_asset(name) for name in _SCRIPTS)
     style = "\n".join(_asset(name) for name in _STYLES)
     scores = shown_scores(content)
+    data = encode_report(content, scores, budget_bytes)
     slots = {
         "title": escape(content.title),
         "notice": _notice(content.simulated_notice),
@@ -49,7 +51,8 @@ def render_forecast_report(content: ForecastReport) -> str:
         "hours-label": escape(content.hours_label),
         "tables": "\n".join(plain_table(table) for table in content.tables),
         "provenance": definition_list(content.provenance),
-        "data": script_safe_json(encode_report(content, scores)),
+        "thinning": _thinning(content, data["leftOut"]),
+        "data": script_safe_json(data),
         "coastlines": coastline_text(),
         "script": script,
         "style": style,
@@ -71,6 +74,14 @@ def _csp_hash(text: str) -> str:
 
 def _notice(text: str) -> str:
     return f'<p class="notice" role="note">{escape(text)}</p>' if text else ""
+
+
+def _thinning(content: ForecastReport, left_out: Sequence[str]) -> str:
+    """What of the result the page does not hold, so that nobody takes it for all."""
+    parts = [content.thinning] if content.thinning else []
+    if left_out:
+        parts.append(f"Not on this page, for its size: {', '.join(left_out)}.")
+    return f'<p class="hint" id="left-out">{escape(" ".join(parts))}</p>' if parts else ""
 
 
 def _summary(content: ForecastReport) -> str:

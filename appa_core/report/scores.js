@@ -29,22 +29,37 @@ const Scores = (() => {
       hint: BETTER_BELOW,
     },
   };
+  const COMPARED = { rmse: "RMSE", crps: "CRPS" };
+  const { comparison } = Data.report;
+  const changes = comparison ? Data.table(comparison.rows) : [];
+  for (const score of comparison ? new Set(changes.map((row) => row.score)) : []) {
+    METRICS[`against ${score}`] = {
+      label: `${COMPARED[score] || score}: change against ${comparison.name}`,
+      against: score,
+      hint:
+        `${comparison.note} Blue and ▼: lower, that is better; orange and ▲: worse. ` +
+        "● marks a change whose 95 % interval does not hold zero.",
+    };
+  }
   const leads = [...new Set(rows.map((row) => row.lead))].sort((a, b) => a - b);
-  const variables = [...new Set(rows.map((row) => row.variable))];
+  const variables = [...new Set([...rows, ...changes].map((row) => row.variable))];
+  const ALL = "all"; // in place of a lead: all times together
   const sorting = { column: null, ascending: true };
 
-  /** Scores of a channel by lead, as series for a chart: null where there is none. */
-  function series(channel, name, leadHours) {
-    const mine = new Map(rows.filter((r) => r.channel === channel).map((r) => [r.lead, r[name]]));
-    return leadHours.map((lead) => mine.get(lead) ?? null);
-  }
+  /** Whether the 95 % interval of a change lies on one side of zero. */
+  const isSignificant = (row) => Charts.isNumber(row.low) && row.low * row.high > 0;
 
   function byChannel(metric, variable) {
     const channels = new Map();
-    for (const row of rows) {
+    const { against, of } = METRICS[metric];
+    for (const row of against ? changes.filter((r) => r.score === against) : rows) {
       if (variable && row.variable !== variable) continue;
-      if (!channels.has(row.channel)) channels.set(row.channel, { row, values: new Map() });
-      channels.get(row.channel).values.set(row.lead, METRICS[metric].of(row));
+      if (!channels.has(row.channel)) {
+        channels.set(row.channel, { row, values: new Map(), rows: new Map() });
+      }
+      const entry = channels.get(row.channel);
+      entry.values.set(row.lead, against ? row.change : of(row));
+      entry.rows.set(row.lead, row);
     }
     const list = [...channels.values()];
     if (sorting.column === null) return list;
@@ -55,16 +70,41 @@ const Scores = (() => {
 
   /** Background for a ratio: transparent at 1, full at a factor of 2. */
   function tint(value, direction) {
-    if (!(value > 0)) return "";
-    const strength = Math.max(-1, Math.min(1, Math.log2(value) * direction));
-    const hue = strength > 0 ? "224, 123, 32" : "46, 122, 204";
-    return `rgba(${hue}, ${(0.6 * Math.abs(strength)).toFixed(3)})`;
+    return value > 0 ? shade(Math.log2(value) * direction) : "";
   }
 
-  function headCell(lead, redraw) {
+  function shade(strength) {
+    const bounded = Math.max(-1, Math.min(1, strength));
+    const hue = bounded > 0 ? "224, 123, 32" : "46, 122, 204";
+    return `rgba(${hue}, ${(0.6 * Math.abs(bounded)).toFixed(3)})`;
+  }
+
+  function changeCell(cell, row) {
+    const percent = 100 * row.change;
+    const arrow = percent < 0 ? "▼" : "▲";
+    const sure = isSignificant(row);
+    const size = Palette.number(Math.abs(percent));
+    cell.textContent = `${arrow} ${size} %${sure ? " ●" : ""}`;
+    cell.className = sure ? "significant" : "";
+    cell.style.backgroundColor = shade(5 * row.change * (sure ? 1 : 0.4));
+    const interval = Charts.isNumber(row.low)
+      ? `95 % interval ${Palette.number(100 * row.low)} to ${Palette.number(100 * row.high)} %`
+      : "one date: no interval";
+    cell.title = `${interval}; ${row.pairs} ${row.pairs === 1 ? "date" : "dates"}`;
+  }
+
+  function fillCell(cell, metric, entry, lead) {
+    const value = entry.values.get(lead) ?? null;
+    const { against, tint: direction } = METRICS[metric];
+    if (against && value !== null) changeCell(cell, entry.rows.get(lead));
+    else cell.textContent = Palette.number(value);
+    if (direction && value !== null) cell.style.backgroundColor = tint(value, direction);
+  }
+
+  function headCell(lead, shownLeads, redraw) {
     const cell = document.createElement("th");
     const button = document.createElement("button");
-    const name = lead === null ? "Field" : `${lead} h`;
+    const name = lead === null ? "Field" : lead === ALL ? "All times" : `${lead} h`;
     const sorted = sorting.column === lead;
     button.type = "button";
     button.textContent =
@@ -79,7 +119,7 @@ const Scores = (() => {
       redraw();
       document
         .querySelectorAll("#scorecard thead button")
-        [lead === null ? 0 : leads.indexOf(lead) + 1].focus();
+        [lead === null ? 0 : shownLeads.indexOf(lead) + 1].focus();
     });
     cell.append(button);
     return cell;
@@ -99,7 +139,7 @@ const Scores = (() => {
       label.addEventListener("click", () => onChannel(mapped));
     }
     const units = document.createElement("small");
-    units.textContent = `(${row.units})`;
+    units.textContent = row.units ? `(${row.units})` : "";
     head.append(label, " ", units);
     if (row.channel === selected) head.className = "selected";
     return head;
@@ -108,20 +148,21 @@ const Scores = (() => {
   /** Draw the table for a score and a variable (all where empty). */
   function draw(table, metric, variable, selected, onChannel) {
     const redraw = () => draw(table, metric, variable, selected, onChannel);
+    const { against } = METRICS[metric];
+    const shownLeads = against
+      ? [...new Set(changes.filter((r) => r.score === against).map((r) => r.lead))]
+      : leads;
     const header = document.createElement("tr");
-    header.append(...[null, ...leads].map((lead) => headCell(lead, redraw)));
+    header.append(...[null, ...shownLeads].map((lead) => headCell(lead, shownLeads, redraw)));
     const head = document.createElement("thead");
     head.append(header);
     const body = document.createElement("tbody");
-    for (const { row, values } of byChannel(metric, variable)) {
+    for (const entry of byChannel(metric, variable)) {
       const line = document.createElement("tr");
-      line.append(rowHead(row, selected, onChannel));
-      for (const lead of leads) {
+      line.append(rowHead(entry.row, selected, onChannel));
+      for (const lead of shownLeads) {
         const cell = document.createElement("td");
-        const value = values.get(lead) ?? null;
-        cell.textContent = Palette.number(value);
-        if (METRICS[metric].tint && value !== null)
-          cell.style.backgroundColor = tint(value, METRICS[metric].tint);
+        fillCell(cell, metric, entry, lead);
         line.append(cell);
       }
       body.append(line);
@@ -129,5 +170,7 @@ const Scores = (() => {
     table.replaceChildren(head, body);
   }
 
-  return { METRICS, variables, series, draw, any: rows.length > 0 };
+  const any = rows.length > 0 || changes.length > 0;
+  const first = comparison ? Object.keys(METRICS).find((key) => METRICS[key].against) : "rmse";
+  return { METRICS, variables, draw, any, first };
 })();

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +18,33 @@ import xarray as xr
 
 from appa_core.config.requests import EnsembleRequest
 from appa_core.errors import InputError
+from appa_core.io.ensembles import EnsembleFields
 from appa_core.io.places import require_replaceable
 from appa_core.io.store import MANIFEST, Artifact, ArtifactStore, Recipe, write_atomically
 from appa_core.report.content import FieldBlock, ForecastReport
+from appa_core.report.evaluation import Evaluation
 from appa_core.report.page import render_forecast_report
+from appa_core.report.result_figures import figures_page
 from appa_core.schema import Channel
 from appa_core.steps.forecast import FORECAST, ForecastJob
-from appa_core.steps.score import SCORES, compare, ensemble_fields
+from appa_core.steps.page_fields import (
+    FLOW_BUDGET_BYTES,
+    Extent,
+    field_blocks,
+    label_of,
+    spectra_of,
+)
+from appa_core.steps.score import SCORES, compare
 from appa_core.steps.step import run_step
 
 REPORT = "report.html"
+#: Figures of a result as Markdown, which Prefect shows.
+FIGURES = "figures.md"
 _MARKS = frozenset({"request", "artifacts"})
 _START = {
     False: "known states are encoded",
     True: "states up to the start are drawn given the observations of the hours before",
 }
-_SHOWN = (
-    Channel("geopotential", 500),
-    Channel("temperature", 850),
-    Channel("2m_temperature"),
-)
 
 
 def write_report(
@@ -48,16 +56,23 @@ def write_report(
     recompute: bool = False,
 ) -> Artifact:
     """Write `report.html`, a self-contained page."""
-    recipe = Recipe("report", 2, {}, {"forecast": forecast.key, "scores": scores.key})
+    recipe = Recipe("report", 3, {}, {"forecast": forecast.key, "scores": scores.key})
 
     def build(folder: Path) -> Mapping[str, Any]:
         with scores.verify().local() as data:
             table = pd.read_csv(data / SCORES)
-        page = render_forecast_report(_content(job, forecast, scores, table))
-        (folder / REPORT).write_text(page, "utf-8")
-        return {"bytes": len(page.encode())}
+        content = _content(job, forecast, scores, table)
+        return write_page(folder, content)
 
     return run_step(store, recipe, build, recompute=recompute)
+
+
+def write_page(folder: Path, content: ForecastReport) -> dict[str, Any]:
+    """Write the page and the figures of a result into a step's folder, and say how large."""
+    page = render_forecast_report(content, FLOW_BUDGET_BYTES)
+    (folder / REPORT).write_text(page, "utf-8")
+    (folder / FIGURES).write_text(figures_page(content), "utf-8")
+    return {"bytes": len(page.encode())}
 
 
 def _content(
@@ -65,30 +80,67 @@ def _content(
 ) -> ForecastReport:
     comparison = compare(job, forecast)
     with forecast.local() as folder:
-        ensemble = ensemble_fields(job, folder / FORECAST)
-        source = str(xr.open_zarr(folder / FORECAST, consolidated=False).attrs["source"])
-    complete = comparison is not None and comparison.truth.shape[0] == ensemble.shape[1]
-    known = comparison if complete else None
-    blocks = field_blocks(
-        job.selection.channels,
-        ensemble,
-        None if known is None else known.truth,
-        None if known is None else known.climatology,
-    )
-    step = job.preset.state.step_hours
-    extent = "Global" if job.request.region is None else "Regional"
-    rows = table_rows(table)
-    return ForecastReport(
-        title=f"{extent} ensemble forecast from {job.request.time:%Y-%m-%d %H:%M} UTC",
-        simulated_notice=source if source.startswith("Simulated") else "",
-        init_time=job.request.time.to_pydatetime(),
-        lead_hours=[(t + 1) * step for t in range(ensemble.shape[1])],
-        latitudes=job.selection.latitudes.tolist(),
-        longitudes=job.selection.longitudes.tolist(),
-        fields=blocks,
-        score_rows=rows,
+        dataset = xr.open_zarr(folder / FORECAST, chunks=None, consolidated=False)
+        fields = EnsembleFields(dataset)
+        extent = Extent.of(fields, FLOW_BUDGET_BYTES)
+        complete = comparison is not None and comparison.truth.shape[0] == len(fields.hours)
+        known = comparison if complete else None
+        channels = job.selection.channels
+        blocks = field_blocks(
+            fields,
+            extent,
+            None if known is None else by_channel(known.truth, channels, extent),
+            None if known is None else by_channel(known.climatology, channels, extent),
+        )
+    return page_content(
+        fields,
+        extent,
+        blocks,
+        score_rows=table_rows(table),
         provenance=_provenance(job, forecast, scores),
         score_note="Area-weighted over all cells shown, for this one forecast.",
+    )
+
+
+def by_channel(
+    known: np.ndarray, channels: Sequence[Channel], extent: Extent
+) -> dict[Channel, np.ndarray]:
+    """Known fields (T, C, H, W) of all times and cells, cut to what is shown, by channel."""
+    thin = extent.cut(known[list(extent.times)])
+    return {channel: thin[:, i] for i, channel in enumerate(channels)}
+
+
+def page_content(
+    fields: EnsembleFields, extent: Extent, blocks: Sequence[FieldBlock], **parts: Any
+) -> ForecastReport:
+    """Content of the page of an ensemble.
+
+    Args:
+        fields: The ensemble.
+        extent: What of it is shown.
+        blocks: What `field_blocks` made.
+        **parts: Other fields of `ForecastReport`.
+    """
+    whole = "Global" if fields.is_global else "Regional"
+    kind = str(fields.dataset.attrs.get("title", "ensemble")).removeprefix("Appa ")
+    grid = extent.grid(fields.grid)
+    hours = [fields.hours[i] for i in extent.times]
+    evaluation = parts.pop("evaluation", Evaluation())
+    if not evaluation.spectra:
+        evaluation = replace(evaluation, spectra=spectra_of(blocks, fields, extent))
+    return ForecastReport(
+        title=f"{whole} {kind} from {fields.start:%Y-%m-%d %H:%M} UTC",
+        simulated_notice=fields.source if fields.source.startswith("Simulated") else "",
+        init_time=fields.start.to_pydatetime(),
+        lead_hours=hours,
+        latitudes=grid.latitudes,
+        longitudes=grid.longitudes,
+        fields=blocks,
+        hours_label="Lead time" if fields.is_forecast else "Time since the first state",
+        left_out=[label_of(channel) for channel in extent.left_out],
+        thinning=extent.note,
+        evaluation=evaluation,
+        **parts,
     )
 
 
@@ -98,43 +150,6 @@ def table_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
         {str(k): None if pd.isna(v) else v for k, v in row.items()}
         for row in table.to_dict("records")
     ]
-
-
-def shown_channels(channels: Sequence[Channel]) -> list[Channel]:
-    """Those that a page shows."""
-    return [c for c in _SHOWN if c in channels] or list(channels[:3])
-
-
-def field_blocks(
-    channels: Sequence[Channel],
-    ensemble: np.ndarray,
-    truth: np.ndarray | None,
-    climatology: np.ndarray | None,
-) -> list[FieldBlock]:
-    """The fields that a page shows.
-
-    Args:
-        channels: What the arrays hold.
-        ensemble: (M, T, C, H, W), SI units.
-        truth: (T, C, H, W) or None.
-        climatology: (T, C, H, W) or None.
-    """
-    blocks = []
-    for channel in shown_channels(channels):
-        i = list(channels).index(channel)
-        where = "" if channel.level is None else f" at {channel.level} hPa"
-        blocks.append(
-            FieldBlock(
-                channel_name=channel.name,
-                label=channel.variable.replace("_", " ").capitalize() + where,
-                units=channel.units,
-                truth=None if truth is None else truth[:, i],
-                ensemble=ensemble[:, :, i],
-                climatology=None if climatology is None else climatology[:, i],
-                signed="component" in channel.variable,
-            )
-        )
-    return blocks
 
 
 def command_of(request: EnsembleRequest, flow: str = "forecast") -> str:

@@ -10,23 +10,24 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from appa_core.io.ensembles import EnsembleFields
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.observe.quantities import QUANTITIES
 from appa_core.report.content import ForecastReport, ReportTable
-from appa_core.report.page import render_forecast_report
 from appa_core.report.units import Display, display_of
 from appa_core.schema import VARIABLES, Channel
 from appa_core.steps.departures import departures_summary, read_departures
 from appa_core.steps.fields import Product
 from appa_core.steps.observing import kept_observations
+from appa_core.steps.page_fields import FLOW_BUDGET_BYTES, Extent, field_blocks
 from appa_core.steps.publish import (
-    REPORT,
+    FIGURES,
     command_of,
     described,
     export_files,
-    field_blocks,
-    shown_channels,
+    page_content,
     table_rows,
+    write_page,
 )
 from appa_core.steps.step import run_step
 from appa_core.steps.verify import SCORES, known_times, truth_and_climatology
@@ -49,78 +50,57 @@ def write_analysis_report(
     *,
     recompute: bool = False,
 ) -> Artifact:
-    """Write `report.html`: maps and plumes, scores, and how members agree with observations."""
+    """Write `report.html`, with maps, plumes, scores and departures, and its figures."""
     recipe = Recipe(
         "analysis-report",
-        1,
+        2,
         {"request": product.request.hashed()},
         {"fields": fields.key, "scores": scores.key, "departures": departures.key},
     )
 
     def build(folder: Path) -> Mapping[str, Any]:
-        page = render_forecast_report(_content(product, fields, scores, departures))
-        (folder / REPORT).write_text(page, "utf-8")
-        return {"bytes": len(page.encode())}
+        return write_page(folder, _content(product, fields, scores, departures))
 
     return run_step(store, recipe, build, recompute=recompute)
 
 
 def _content(
-    product: Product, fields: Artifact, scores: Artifact, departures: Artifact
+    product: Product, written: Artifact, scores: Artifact, departures: Artifact
 ) -> ForecastReport:
-    with fields.verify().local() as folder:
+    with written.verify().local() as folder:
         (path,) = folder.iterdir()
-        dataset = xr.open_zarr(path, chunks=None, consolidated=False)
-        source = str(dataset.attrs["source"])
-        times = pd.DatetimeIndex(dataset["time"].values)
-        shown = np.unique(
-            np.linspace(0, len(times) - 1, min(len(times), _SHOWN_STATES)).astype(int)
-        )
-        channels = shown_channels(product.selection.channels)
-        ensemble = _fields(dataset.isel(time=shown), channels)
+        fields = EnsembleFields(xr.open_zarr(path, chunks=None, consolidated=False))
+        extent = Extent.of(fields, FLOW_BUDGET_BYTES, most_times=_SHOWN_STATES)
+        blocks = field_blocks(fields, extent, *_known(product, fields, extent))
     with scores.verify().local() as folder:
         table = pd.read_csv(folder / SCORES)
-    hours = (times - times[0]) / pd.Timedelta(hours=1)
-    table["lead_hours"] = (
-        (pd.to_datetime(table["valid_time"]) - times[0]) / pd.Timedelta(hours=1)
-    ).astype(int)
-    truth, climatology = _known(product, times[shown], channels)
-    return ForecastReport(
-        title=f"Ensemble {product.kind} from {times[0]:%Y-%m-%d %H:%M} UTC",
-        simulated_notice=source if source.startswith("Simulated") else "",
-        init_time=times[0].to_pydatetime(),
-        lead_hours=[int(hours[i]) for i in shown],
-        latitudes=product.selection.latitudes.tolist(),
-        longitudes=product.selection.longitudes.tolist(),
-        fields=field_blocks(channels, ensemble, truth, climatology),
-        score_rows=table_rows(table[table["lead_hours"].isin([int(hours[i]) for i in shown])]),
-        provenance=_provenance(product, fields, departures),
+    since = (pd.to_datetime(table["valid_time"]) - fields.start) / pd.Timedelta(hours=1)
+    table["lead_hours"] = since.astype(int)
+    shown = [fields.hours[i] for i in extent.times]
+    return page_content(
+        fields,
+        extent,
+        blocks,
+        score_rows=table_rows(table[table["lead_hours"].isin(shown)]),
+        provenance=_provenance(product, written, departures),
         score_note="Area-weighted over all cells shown, observed or not.",
-        hours_label="Time since the first state",
         tables=[_departures_table(departures), _counts_table(product)],
     )
 
 
-def _fields(dataset: xr.Dataset, channels: Sequence[Channel]) -> np.ndarray:
-    loaded = dataset.load()
-    fields = [
-        loaded[c.variable].values
-        if c.level is None
-        else loaded[c.variable].sel(level=c.level).values
-        for c in channels
-    ]
-    return np.stack(fields, axis=2)
-
-
 def _known(
-    product: Product, times: pd.DatetimeIndex, channels: Sequence[Channel]
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Truth and climatology of the shown channels, if all times are known."""
+    product: Product, fields: EnsembleFields, extent: Extent
+) -> tuple[dict[Channel, np.ndarray] | None, dict[Channel, np.ndarray] | None]:
+    """Truth and climatology of what is shown, if all times are known."""
+    times = fields.valid_times[list(extent.times)]
     if not len(times) or len(known_times(product, times)) < len(times):
         return None, None
-    truth, base = truth_and_climatology(product, times)
-    picks = [product.selection.channels.index(c) for c in channels]
-    return truth[:, picks], base[:, picks]
+    channels = product.selection.channels
+    truth, climatology = (
+        {c: thin[:, i] for i, c in enumerate(channels)}
+        for thin in map(extent.cut, truth_and_climatology(product, times))
+    )
+    return truth, climatology
 
 
 def _departures_table(departures: Artifact) -> ReportTable:
@@ -200,7 +180,7 @@ def export_analysis(
         "truth": None if truth is None else {"name": truth.name, "fingerprint": truth.fingerprint},
         "artifacts": described(*artifacts),
     }
-    files = [(a, name) for a in artifacts for name in top_names(a)]
+    files = [(a, name) for a in artifacts for name in top_names(a) if name != FIGURES]
     return export_files(output, manifest, files)
 
 

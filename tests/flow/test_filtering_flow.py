@@ -40,7 +40,7 @@ def test_every_cycle_leaves_the_current_state(tiny_world, tmp_path):
     assert frame["valid_time"].max() == expected[-1]
     assert frame["analysis_mean"].notna().all()
     assert frame["background_mean"].notna().all()
-    assert "Ensemble filtering" in (result.output / "report.html").read_text()
+    assert "ensemble filtering" in (result.output / "report.html").read_text()
 
 
 def test_the_past_does_not_hear_of_the_future(tiny_world, tmp_path):

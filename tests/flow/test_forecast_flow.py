@@ -6,10 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
 from appa_core.diffusion.samplers import DpmSolver
+from appa_core.errors import InputError
+from flows.export import export
 from flows.forecast import forecast
+from flows.report import report
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -142,3 +146,72 @@ def test_beyond_the_known_states_there_are_fewer_scores(run):
     assert scores["lead_hours"].max() == 24
     data = xr.open_zarr(result.output / "forecast.zarr")
     assert data.sizes["lead_time"] == 6
+
+
+def _embedded(page):
+    start = page.index('id="report-data">') + len('id="report-data">')
+    return json.loads(page[start : page.index("</script>", start)])
+
+
+def test_the_page_and_the_products_of_a_finished_forecast(run, tmp_path):
+    store = str(tmp_path / "store")
+    first = run()
+    other = run(seed=1, output=str(tmp_path / "other"))
+    made = report(
+        str(first.output),
+        against=str(other.output),
+        output=str(tmp_path / "pages" / "page.html"),
+        at=["Home=50,8"],
+        probability=["2m_temperature>280"],
+        quantiles="0.1,0.9",
+        store=store,
+    )
+    page = made.page.read_text()
+    data = _embedded(page)
+    assert len(data["fields"]) == 35
+    assert all(f["arrays"] == ["ensemble", "truth", "climatology"] for f in data["fields"])
+    assert "left-out" not in page
+    assert data["comparison"]["name"] == "other"
+    assert {p.name for p in made.products} == {
+        "points.csv", "probabilities.csv", "probabilities.nc", "quantiles.nc",
+    }  # fmt: skip
+    points = pd.read_csv(made.products[0].parent / "points.csv")
+    assert len(points) == 35 * 8
+    again = report(str(first.output), store=store, truth=None)
+    assert again.page == first.output / "report.html"
+    assert len(_embedded(again.page.read_text())["fields"]) == 35
+    path = export(str(first.output), "netcdf", str(tmp_path / "a.nc"))
+    assert xr.open_dataset(path, decode_timedelta=True).sizes["member"] == 3
+
+
+def test_figures_are_shown_in_prefect(run):
+    run()
+    with get_client(sync_client=True) as client:
+        found = {a.key: a for a in client.read_artifacts()}
+    page = found["forecast-from-2012-02-10t00"].data
+    assert page.count("](data:image/png;base64,") == 3
+    assert {"## Maps", "## Plume", "## Scores"} <= set(page.splitlines())
+    assert "> Simulated" in page
+
+
+def test_bad_requests_for_a_report_write_nothing(run, tmp_path):
+    result = run()
+    before = (result.output / "report.html").read_bytes()
+    folder = str(result.output)
+    (tmp_path / "file").write_text("")
+    for options, message in [
+        ({"result": str(tmp_path)}, "holds no result"),
+        ({"against": str(tmp_path)}, "holds no result"),
+        ({"probability": ["rainfall>1"]}, "no field 'rainfall'"),
+        ({"probability": ["warm"]}, "is no event"),
+        ({"fields": ["geopotential_123"]}, "no field 'geopotential_123'"),
+        ({"at": ["91,0"]}, "latitude from -90 to 90"),
+        ({"quantiles": "2"}, "from 0 to 1"),
+        ({"truth": "nowhere"}, "unknown source 'nowhere'"),
+        ({"output": str(tmp_path)}, "is a folder; name a file"),
+        ({"output": str(tmp_path / "file" / "page.html")}, "cannot write .* choose another"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            report(**{"result": folder, "store": str(tmp_path / "store")} | options)
+    assert (result.output / "report.html").read_bytes() == before
+    assert not (result.output / "products").exists()
