@@ -6,6 +6,7 @@ import argparse
 import importlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from appa_core.errors import EXIT_STATUS, STOPPED_STATUS, AppaError, InputError, StoppedError
 from appa_core.io.secrets import redacted
 
+_STARTING: list[threading.Thread] = []
 _WATCHING = ("APPA_LOG", "APPA_METRICS")
 _ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -231,6 +233,25 @@ def start_server() -> float:
     with orchestration.get_client(sync_client=True) as client:
         client.hello()
     return time.perf_counter() - began
+
+
+def begin_server() -> None:
+    """Start Prefect's embedded server beside what is loaded next, unless one is set.
+
+    It takes longer than all imports together; `await_server` waits for what is left of that.
+    `APPA_SERVER=late` leaves it to the first flow.
+    """
+    settings = importlib.import_module("prefect.settings").get_current_settings()
+    if settings.api.url is None and os.environ.get("APPA_SERVER") != "late":
+        thread = threading.Thread(target=start_server, name="prefect-server", daemon=True)
+        thread.start()
+        _STARTING.append(thread)
+
+
+def await_server() -> None:
+    """Wait for a server that `begin_server` starts; else nothing."""
+    while _STARTING:
+        _STARTING.pop().join()
 
 
 def watch_if_asked() -> None:
