@@ -11,14 +11,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from appa_core.errors import EXIT_STATUS, STOPPED_STATUS, AppaError, InputError, StoppedError
+from appa_core.errors import EXIT_STATUS, InputError
 from appa_core.io.secrets import redacted
+from flows.endings import ending_of
 
 _STARTING: list[threading.Thread] = []
 _WATCHING = ("APPA_LOG", "APPA_METRICS")
 _ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
+    # with pauses that double: a server may be away for two minutes
+    "PREFECT_CLIENT_MAX_RETRIES": "6",
     # a fresh home needs longer than Prefect's own 20 s to create its database
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
@@ -267,22 +270,9 @@ def run_command(
     try:
         watch_if_asked()
         command(arguments)
-    except StoppedError as error:
-        print(redacted(f"stopped: {error}"), file=sys.stderr)
-        sys.exit(STOPPED_STATUS)
-    except AppaError as error:
-        if arguments.traceback:
+    except (Exception, KeyboardInterrupt) as error:
+        ending = ending_of(error)
+        if ending is None or (arguments.traceback and ending.status == EXIT_STATUS):
             raise
-        print(redacted(f"error: {error}"), file=sys.stderr)
-        sys.exit(EXIT_STATUS)
-    except OSError as error:  # a full disk, a store that went away
-        if arguments.traceback:
-            raise
-        print(
-            redacted(f"error: {error}; nothing half-written is kept, the same command continues"),
-            file=sys.stderr,
-        )
-        sys.exit(EXIT_STATUS)
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues where this one stopped", file=sys.stderr)
-        sys.exit(130)
+        print(redacted(ending.text), file=sys.stderr)
+        sys.exit(ending.status)
