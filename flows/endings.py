@@ -1,4 +1,4 @@
-"""How commands end when something goes wrong: in one line, with a status that says of what kind."""
+"""How commands end when something goes wrong: in one line, with a status of its kind."""
 
 from __future__ import annotations
 
