@@ -202,7 +202,7 @@ def deployed_run() -> int | None:
         with suppress(psutil.Error):
             known = process.environ()
             if known.get(MARK) == ours and _RUN in known and process.status() != "zombie":
-                return process.pid
+                return int(process.pid)
     return None
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import prefect
 from prefect import flow, task
@@ -83,15 +84,18 @@ def step_milliseconds(count: int, repeats: int) -> list[float]:
 def without_prefect() -> Iterator[None]:
     """Flows and tasks are plain functions."""
 
-    def call(self: prefect.Flow | prefect.Task, *args: object, **kwargs: object) -> object:  # type: ignore[type-arg]
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         return self.fn(*args, **kwargs)
 
-    kept = prefect.Flow.__call__, prefect.Task.__call__
-    prefect.Flow.__call__ = prefect.Task.__call__ = call  # type: ignore[method-assign,assignment]
+    kinds: tuple[Any, ...] = (prefect.Flow, prefect.Task)
+    kept = [kind.__call__ for kind in kinds]
+    for kind in kinds:
+        kind.__call__ = call
     try:
         yield
     finally:
-        prefect.Flow.__call__, prefect.Task.__call__ = kept  # type: ignore[method-assign]
+        for kind, own in zip(kinds, kept, strict=True):
+            kind.__call__ = own
 
 
 def forecast_seconds(job: ForecastJob) -> float:

@@ -14,24 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from prefect import flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterStateType
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
 from prefect.client.schemas.objects import StateType
 
 from appa_core.errors import ResourceError
 from benchmarks.chaos_jobs import SERVER, WORKER
-from benchmarks.chaos_parts import POOL, Parts
+from benchmarks.chaos_parts import Parts
+from benchmarks.deployed import register, trivial_run
 
 _LOOK_SECONDS = 1.0
 _PATIENCE_SECONDS = 3 * 3600.0
 _MIB = 2**20
-
-
-@flow(name="trivial-run")
-def trivial_run(number: int) -> int:
-    """A run that does nothing."""
-    return number
 
 
 @dataclass(frozen=True)
@@ -86,37 +84,22 @@ def queue_runs(runs: int, limit: int) -> Queue:
     return Queue(runs, int(completed), float(seconds), [int(x) for x in resident])
 
 
-def _deploy() -> str:
-    """Register the flow once the worker has made its pool; its deployment's name."""
-    end = time.monotonic() + 120
-    while True:
-        try:
-            trivial_run.from_source(
-                source=str(Path.cwd()), entrypoint="benchmarks/overhead_runs.py:trivial_run"
-            ).deploy(name=POOL, work_pool_name=POOL, print_next_steps=False, ignore_warnings=True)
-        except ValueError:  # there is no such pool yet
-            if time.monotonic() > end:
-                raise
-            time.sleep(_LOOK_SECONDS)
-        else:
-            return f"trivial-run/{POOL}"
-
-
 def _completed(client: SyncPrefectClient) -> int:
     done = FlowRunFilterStateType(any_=[StateType.COMPLETED])
-    return int(client.count_flow_runs(flow_run_filter=FlowRunFilter(state={"type": done})))
+    return int(
+        client.count_flow_runs(flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=done)))
+    )
 
 
 def main(argv: Sequence[str]) -> int:
     """Ask, wait, and print what was seen: completed, seconds, memory."""
     runs, worker = int(argv[0]), psutil.Process(int(argv[1]))
-    name = _deploy()
+    deployment = register(trivial_run)
     resident: list[int] = []
     with get_client(sync_client=True) as client:
-        deployment = client.read_deployment_by_name(name)
         began = time.monotonic()
         for number in range(runs):
-            client.create_flow_run_from_deployment(deployment.id, parameters={"number": number})
+            client.create_flow_run_from_deployment(deployment, parameters={"number": number})
         while (done := _completed(client)) < runs:
             if time.monotonic() - began > _PATIENCE_SECONDS:
                 break

@@ -2,9 +2,11 @@
 
 from datetime import timedelta
 
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
+from prefect.testing.utilities import prefect_test_harness
 
-from tasks.watching.heartbeats import NAME, silent_runs
+from tasks.watching.heartbeats import NAME, register_silent_runs, silent_runs
 
 
 def test_a_heartbeat_must_be_followed_by_another_or_by_an_end():
@@ -22,3 +24,13 @@ def test_a_heartbeat_must_be_followed_by_another_or_by_an_end():
     assert not trigger.match.matches({"prefect.resource.id": "prefect.task-run.1"})
     (action,) = rule.actions
     assert action.state == StateType.CRASHED
+
+
+def test_a_server_has_the_rule_once_however_often_it_is_registered():
+    with prefect_test_harness(server_startup_timeout=120):
+        for seconds in (120, 240):
+            register_silent_runs(seconds)
+        with get_client(sync_client=True) as client:
+            (rule,) = client.read_automations_by_name(NAME)
+    assert rule.trigger.within == timedelta(seconds=240)
+    assert rule.enabled
