@@ -15,43 +15,20 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 from appa_core.errors import AppaError, ResourceError
 from appa_core.io.store import write_atomically
-from benchmarks.chaos_jobs import FLOW, JOBS, RANK, SERVER, Job, Work, store_digest
+from benchmarks.chaos_jobs import FLOW, JOBS, RANK, Job, Work, store_digest
 from benchmarks.chaos_jobs import events as events_of
 from benchmarks.chaos_parts import Parts, deployed_run, kill, ranks
+from benchmarks.chaos_report import Round, faults, report
 
 _LOOK_SECONDS = 0.1
 _PATIENCE_SECONDS = 1800.0
 _TRIES = 20
-
-
-@dataclass
-class Round:
-    """One run of a job from an empty store, with what disturbed it.
-
-    Args:
-        job: Its place among `JOBS`.
-        kills: What was killed, in order.
-        restarts: How often its command was started again.
-        repeated: Units of work that were done again.
-        committed: Units that there are.
-        seconds: From its start to its end.
-        is_same: Whether its store holds what the undisturbed one holds.
-    """
-
-    job: int
-    kills: list[str] = field(default_factory=list)
-    restarts: int = 0
-    repeated: int = 0
-    committed: int = 0
-    seconds: float = 0.0
-    is_same: bool = False
 
 
 class Runner:
@@ -194,58 +171,13 @@ class Campaign:
         done.is_same = store_digest(folder / "store") == self.digests[str(number)]
         self.rounds.append(done)
         self._keep()
-        say(f"{job.label}: killed {', '.join(done.kills) or 'nothing'}; "
-            f"{'same data' if done.is_same else 'OTHER DATA'}, {done.repeated} units again")  # fmt: skip
+        killed, data = ", ".join(done.kills) or "nothing", "same" if done.is_same else "OTHER"
+        say(f"{job.label}: killed {killed}; {data} data, {done.repeated} units again")
 
     def _keep(self) -> None:
         content = {"digests": self.digests, "rounds": [asdict(r) for r in self.rounds]}
         self._folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self._file, json.dumps(content, indent=1))
-
-
-def faults(rounds: Sequence[Round]) -> list[str]:
-    """What is not as it must be, in words."""
-    found = []
-    for number, r in enumerate(rounds, 1):
-        if not r.is_same:
-            found.append(f"round {number} ({JOBS[r.job].label}) left other data")
-        if r.repeated > len(r.kills):
-            found.append(f"round {number} repeated {r.repeated} units for {len(r.kills)} kills")
-    return found
-
-
-def report(rounds: Sequence[Round], seed: int, command: str) -> str:
-    """A page in Markdown."""
-    killed = Counter(kind for r in rounds for kind in r.kills)
-    rows = [
-        f"| {kind} | {killed[kind]} |" for kind in (FLOW, SERVER, *sorted(killed)) if killed[kind]
-    ]
-    rows = list(dict.fromkeys(rows))
-    lines = [
-        "# Processes killed at random", "",
-        f"`{command}`: {killed.total()} times `kill -9` (seed {seed}) over {len(rounds)} runs of "
-        f"{len(JOBS)} jobs, each from an empty store. What died was started again, as a service "
-        "manager would; a command that had failed was typed again.", "",
-        "| killed | times |", "|---|---|", *rows, "",
-        "| job | runs | kills | restarts of the command | units of work | done again | same data |",
-        "|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
-    for number, job in enumerate(JOBS):
-        own = [r for r in rounds if r.job == number]
-        if own:
-            lines.append(
-                f"| {job.label} `{' '.join(job.arguments[:4])}` | {len(own)} "
-                f"| {sum(len(r.kills) for r in own)} | {sum(r.restarts for r in own)} "
-                f"| {own[0].committed} | {sum(r.repeated for r in own)} "
-                f"| {sum(r.is_same for r in own)} of {len(own)} |"
-            )
-    wrong = faults(rounds)
-    lines += ["", "Same data: the digest over all artifacts and blocks (checkpoints left out, of "
-              "which the last few stay) equals that of an undisturbed run. Units are artifacts, "
-              "blocks and intervals between checkpoints; done again are those that were begun more "
-              "than once, by the log of events.", "",
-              "Not as it must be: " + ("; ".join(wrong) if wrong else "nothing") + "."]  # fmt: skip
-    return "\n".join(lines) + "\n"
 
 
 def say(text: str) -> None:
@@ -270,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"error: {error}")
         return 2
     command = f"python -m benchmarks.chaos --kills {arguments.kills} --seed {arguments.seed}"
-    text = report(campaign.rounds, arguments.seed, command)
+    text = report(campaign.rounds, command)
     if arguments.output:
         arguments.output.write_text(text, "utf-8")
     else:

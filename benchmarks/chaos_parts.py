@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,12 @@ POOL = "chaos"
 MARK = "APPA_CHAOS"
 _RUN = "PREFECT__FLOW_RUN_ID"
 _LOOPBACK = "127.0.0.1"
+_DASK_SCHEDULER = (sys.executable, "-m", "distributed.cli.dask_scheduler")
+# one unit at a time, so that no kill costs more
+_DASK_WORKER = (
+    sys.executable, "-m", "distributed.cli.dask_worker", "--host", _LOOPBACK,
+    "--nthreads", "1", "--no-nanny", "--no-dashboard",
+)  # fmt: skip
 _LOOK_SECONDS = 0.2
 _START_SECONDS = 180.0
 
@@ -101,9 +107,11 @@ class Parts:
 
     Args:
         folder: For their files and logs.
+        names: Of the parts that are needed; all if empty.
+        limit: Runs of the Prefect worker at once.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names: Sequence[str] = (), limit: int = 1) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         api, dask = free_port(), free_port()
         self.events = folder / "events.jsonl"
@@ -119,29 +127,20 @@ class Parts:
             "APPA_LOG_FILE": str(self.events),
             "PYTHONPATH": os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")]),
         }
-        self._parts = {
-            SERVER: self._part(
-                folder, SERVER, _prefect("server", "start", "--host", _LOOPBACK, "--port", str(api),
-                                         "--no-ui"),
-                lambda: _answers(f"http://{_LOOPBACK}:{api}/api/health"),
-            ),
-            DASK_SCHEDULER: self._part(
-                folder, DASK_SCHEDULER,
-                [*_module("distributed.cli.dask_scheduler"), "--host", _LOOPBACK, "--port",
-                 str(dask), "--no-dashboard"],
-                lambda: _listens(dask),
-            ),
-            DASK_WORKER: self._part(
-                folder, DASK_WORKER,
-                [*_module("distributed.cli.dask_worker"), self.dask, "--host", _LOOPBACK,
-                 "--nthreads", "1", "--no-nanny", "--no-dashboard", "--local-directory",
-                 str(folder / "dask")],
-            ),
-            WORKER: self._part(
-                folder, WORKER,
-                _prefect("worker", "start", "--pool", POOL, "--type", "process", "--limit", "1"),
-            ),
-        }  # fmt: skip
+        serve = _prefect("server", "start", "--host", _LOOPBACK, "--port", str(api), "--no-ui")
+        work = _prefect(
+            "worker", "start", "--pool", POOL, "--type", "process", "--limit", str(limit)
+        )
+        schedule = [*_DASK_SCHEDULER, "--host", _LOOPBACK, "--port", str(dask), "--no-dashboard"]
+        compute = [*_DASK_WORKER, self.dask, "--local-directory", str(folder / "dask")]
+        health = f"http://{_LOOPBACK}:{api}/api/health"
+        parts = {
+            SERVER: self._part(folder, SERVER, serve, lambda: _answers(health)),
+            DASK_SCHEDULER: self._part(folder, DASK_SCHEDULER, schedule, lambda: _listens(dask)),
+            DASK_WORKER: self._part(folder, DASK_WORKER, compute),
+            WORKER: self._part(folder, WORKER, work),
+        }
+        self._parts = {name: parts[name] for name in names or parts}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, daemon=True)
 
@@ -203,7 +202,7 @@ def deployed_run() -> int | None:
         with suppress(psutil.Error):
             known = process.environ()
             if known.get(MARK) == ours and _RUN in known and process.status() != "zombie":
-                return process.pid
+                return int(process.pid)
     return None
 
 
@@ -216,12 +215,8 @@ def kill(pid: int) -> bool:
     return True
 
 
-def _module(name: str) -> list[str]:
-    return [sys.executable, "-m", name]
-
-
 def _prefect(*words: str) -> list[str]:
-    return [*_module("prefect"), *words]
+    return [sys.executable, "-m", "prefect", *words]
 
 
 def _answers(url: str) -> bool:

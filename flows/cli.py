@@ -6,17 +6,22 @@ import argparse
 import importlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from appa_core.errors import EXIT_STATUS, STOPPED_STATUS, AppaError, InputError, StoppedError
+from appa_core.errors import EXIT_STATUS, InputError
 from appa_core.io.secrets import redacted
+from flows.endings import ending_of
 
+_STARTING: list[threading.Thread] = []
 _WATCHING = ("APPA_LOG", "APPA_METRICS")
 _ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
+    # with pauses that double: a server may be away for two minutes
+    "PREFECT_CLIENT_MAX_RETRIES": "6",
     # a fresh home needs longer than Prefect's own 20 s to create its database
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
@@ -270,6 +275,25 @@ def start_server() -> float:
     return time.perf_counter() - began
 
 
+def begin_server() -> None:
+    """Start Prefect's embedded server beside what is loaded next, unless one is set.
+
+    It takes longer than all imports together; `await_server` waits for what is left of that.
+    `APPA_SERVER=late` leaves it to the first flow.
+    """
+    settings = importlib.import_module("prefect.settings").get_current_settings()
+    if settings.api.url is None and os.environ.get("APPA_SERVER") != "late":
+        thread = threading.Thread(target=start_server, name="prefect-server", daemon=True)
+        thread.start()
+        _STARTING.append(thread)
+
+
+def await_server() -> None:
+    """Wait for a server that `begin_server` starts; else nothing."""
+    while _STARTING:
+        _STARTING.pop().join()
+
+
 def watch_if_asked() -> None:
     """Begin to log and to count, if the environment asks for it."""
     if any(name.startswith(_WATCHING) and value for name, value in os.environ.items()):
@@ -283,22 +307,9 @@ def run_command(
     try:
         watch_if_asked()
         command(arguments)
-    except StoppedError as error:
-        print(redacted(f"stopped: {error}"), file=sys.stderr)
-        sys.exit(STOPPED_STATUS)
-    except AppaError as error:
-        if arguments.traceback:
+    except (Exception, KeyboardInterrupt) as error:
+        ending = ending_of(error)
+        if ending is None or (arguments.traceback and ending.status == EXIT_STATUS):
             raise
-        print(redacted(f"error: {error}"), file=sys.stderr)
-        sys.exit(EXIT_STATUS)
-    except OSError as error:  # a full disk, a store that went away
-        if arguments.traceback:
-            raise
-        print(
-            redacted(f"error: {error}; nothing half-written is kept, the same command continues"),
-            file=sys.stderr,
-        )
-        sys.exit(EXIT_STATUS)
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues where this one stopped", file=sys.stderr)
-        sys.exit(130)
+        print(redacted(ending.text), file=sys.stderr)
+        sys.exit(ending.status)

@@ -14,6 +14,8 @@ import argparse
 
 from flows.cli import (
     add_observation_options,
+    await_server,
+    begin_server,
     local_folder,
     new_parser,
     prepare_environment,
@@ -59,6 +61,8 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
 # --help and malformed options are answered before the imports below, which take seconds
 _ARGUMENTS = _parse() if __name__ == "__main__" else None
 prepare_environment(verbose=bool(_ARGUMENTS and _ARGUMENTS.traceback))
+if _ARGUMENTS is not None:
+    begin_server()
 
 from collections.abc import Mapping  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
@@ -166,6 +170,7 @@ def forecast(  # noqa: PLR0913
     if output is not None:
         check_output(Path(output))
     job = prepare_forecast(request, state_source(source), model_folder(model), device)
+    await_server()
     return run_forecast(job, where, output, recompute=recompute)
 
 

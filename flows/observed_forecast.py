@@ -13,6 +13,7 @@ from appa_core.config.requests import observed_forecast_request
 from appa_core.steps.analysis import AnalysisJob
 from appa_core.steps.forecast import ForecastJob, prepare_forecast
 from appa_core.steps.observed import ObservedJob, product_of
+from flows.cli import await_server
 from flows.observing import request_fields
 from tasks import forecasting, reanalysing
 from tasks.catalog import model_folder, state_source
@@ -73,6 +74,7 @@ def forecast_from_observations(
     AnalysisJob.of(job.drawing(), times, request)  # whether it can be drawn
     source, folder = state_source(request.source), model_folder(request.model)
     plan = prepare_forecast(request, source, folder, device, starts_from_draws=True)
+    await_server()
     return run_observed_forecast(job, plan, times, store, output, cluster, recompute=recompute)
 
 

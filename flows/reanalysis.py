@@ -18,6 +18,8 @@ from flows.cli import (
     add_member_cluster_options,
     add_observation_options,
     add_truth_option,
+    await_server,
+    begin_server,
     new_parser,
     prepare_environment,
     run_command,
@@ -40,6 +42,8 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
 # --help and malformed options are answered before the imports below, which take seconds
 _ARGUMENTS = _parse() if __name__ == "__main__" else None
 prepare_environment(verbose=bool(_ARGUMENTS and _ARGUMENTS.traceback))
+if _ARGUMENTS is not None:
+    begin_server()
 
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
@@ -98,6 +102,7 @@ def reanalysis(  # noqa: PLR0913
     job = prepare_job("reanalysis", request, device, output)
     times = request.times(job.preset.state.step_hours)
     AnalysisJob.of(job.drawing(), times, request)  # whether it can be drawn
+    await_server()
     return run_reanalysis(
         job, times, store or store_default(), output, cluster, recompute=recompute
     )

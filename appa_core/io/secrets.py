@@ -15,7 +15,7 @@ FROM_ENVIRONMENT = "env:"
 _HIDDEN = "***"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 _USER = re.compile(r"(?<=://)[^/@\s]*@")
-_QUERY = re.compile(r"\?[^\s#'\"<>]*")
+_QUERY = re.compile(r"\?[^\s#'\"<>]*[^\s#'\"<>,.;:)]")
 _TELLING = "secret|passw|token|signature|credential|a(?:ccess|ccount|pi)_?key|accessid|authoriz"
 _NAME = rf"(?:[\w.-]*(?:{_TELLING})[\w.-]*|key|sig|auth)"
 # of a signed URL all is hidden: its other parameters say what the signature is good for

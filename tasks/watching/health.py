@@ -25,12 +25,18 @@ def write_health(
     Raises:
         InputError: The file cannot be written.
     """
-    of = {"registry": CollectorRegistry()}
-    age = Gauge("appa_states_age_seconds", "Time since the last state", ["source"], **of)
-    gaps = Gauge("appa_states_gaps", "Spans without states between others", ["source"], **of)
-    skill = Gauge("appa_skill_ratio", "Last RMSE over that of climatology", ["field"], **of)
-    change = Gauge("appa_skill_drift", "Growth of recent errors, as a share", ["field"], **of)
-    Gauge("appa_alerts", "What somebody should look at", **of).set(len(found))
+    own = CollectorRegistry()
+    age = Gauge("appa_states_age_seconds", "Time since the last state", ["source"], registry=own)
+    gaps = Gauge(
+        "appa_states_gaps", "Spans without states between others", ["source"], registry=own
+    )
+    skill = Gauge(
+        "appa_skill_ratio", "Last RMSE over that of climatology", ["field"], registry=own
+    )
+    change = Gauge(
+        "appa_skill_drift", "Growth of recent errors, as a share", ["field"], registry=own
+    )
+    Gauge("appa_alerts", "What somebody should look at", registry=own).set(len(found))
     for holding in held:
         age.labels(holding.source).set(3600 * holding.age_hours(now))
         gaps.labels(holding.source).set(len(holding.gaps))
@@ -40,6 +46,6 @@ def write_health(
             change.labels(each.field).set(each.drift)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_metrics(of["registry"], path)
+        write_metrics(own, path)
     except OSError as error:
         raise InputError(f"cannot write --metrics {path}: {error.strerror}") from error

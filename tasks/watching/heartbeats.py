@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from prefect.automations import Automation
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
-from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import PrefectHTTPStatusError
 
@@ -24,13 +24,13 @@ _ENDS = tuple(
 )
 
 
-def silent_runs(within_seconds: float = 120.0) -> Automation:
+def silent_runs(within_seconds: float = 120.0) -> AutomationCore:
     """The rule: a run that has told that it lives, and then nothing for so long, has crashed.
 
     Args:
         within_seconds: Three heartbeats or more, so that one may be lost.
     """
-    return Automation(
+    return AutomationCore(
         name=NAME,
         description="Marks runs as crashed whose process has ended without saying so.",
         trigger=EventTrigger(
@@ -58,15 +58,9 @@ def register_silent_runs(within_seconds: float = 120.0) -> None:
     """
     rule = silent_runs(within_seconds)
     try:
-        for old in _known():
-            old.delete()
-        rule.create()
+        with get_client(sync_client=True) as client:
+            for old in client.read_automations_by_name(NAME):
+                client.delete_automation(old.id)
+            client.create_automation(rule)
     except PrefectHTTPStatusError as error:
         raise ResourceError(f"the server does not take the rule {NAME!r}: {error}") from error
-
-
-def _known() -> list[Automation]:
-    try:
-        return [Automation.read(name=NAME)]
-    except ValueError:
-        return []

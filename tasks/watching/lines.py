@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
+from datetime import UTC, datetime
 from typing import Any
 
 from appa_core.io.secrets import redacted, without_secrets
@@ -22,13 +22,11 @@ def run_name() -> str:
 class JsonLines(logging.Formatter):
     """A record as an object: time (UTC), level, logger, run, message, and its facts."""
 
-    converter = time.gmtime
-
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
-        stamp = self.formatTime(record, "%Y-%m-%dT%H:%M:%S")
+        when = datetime.fromtimestamp(record.created, UTC)
         content: dict[str, Any] = {
-            "time": f"{stamp}.{int(record.msecs):03d}Z",
+            "time": f"{when:%Y-%m-%dT%H:%M:%S}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
             "run": run_name(),

@@ -39,23 +39,34 @@ class Metrics(logging.Handler):
         super().__init__(logging.INFO)
         self.registry = CollectorRegistry()
         self._path = path
-        of = {"registry": self.registry}
+        own = self.registry
         self._steps = Counter(
-            "appa_steps", "Steps by what became of them", ["step", "event"], **of
+            "appa_steps", "Steps by what became of them", ["step", "event"], registry=own
         )
         self._seconds = Histogram(
-            "appa_step_seconds", "Duration of committed steps", ["step"], buckets=_SECONDS, **of
+            "appa_step_seconds",
+            "Duration of committed steps",
+            ["step"],
+            buckets=_SECONDS,
+            registry=own,
         )
-        self._states = Counter("appa_states", "States committed in blocks", ["step"], **of)
-        self._waiting = Gauge("appa_queue_units", "Units that are not done", ["work"], **of)
+        self._states = Counter("appa_states", "States committed in blocks", ["step"], registry=own)
+        self._waiting = Gauge(
+            "appa_queue_units", "Units that are not done", ["work"], registry=own
+        )
         self._iterations = Counter(
-            "appa_training_iterations", "Iterations of trainings", ["step"], **of
+            "appa_training_iterations", "Iterations of trainings", ["step"], registry=own
         )
-        self._speed = Gauge("appa_training_samples_per_second", "Of trainings", ["step"], **of)
-        self._loss = Gauge("appa_training_loss", "Of the last iteration", ["step"], **of)
-        self._used = Counter("appa_observations_used", "Observations drawn from", **of)
+        self._speed = Gauge(
+            "appa_training_samples_per_second", "Of trainings", ["step"], registry=own
+        )
+        self._loss = Gauge("appa_training_loss", "Of the last iteration", ["step"], registry=own)
+        self._used = Counter("appa_observations_used", "Observations drawn from", registry=own)
         self._rejected = Counter(
-            "appa_observations_rejected", "Observations that are not used", ["reason"], **of
+            "appa_observations_rejected",
+            "Observations that are not used",
+            ["reason"],
+            registry=own,
         )
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -118,4 +129,4 @@ def write_metrics(registry: CollectorRegistry, path: Path) -> None:
     if path.suffix == ".prom":
         write_to_textfile(os.fspath(path), registry)
     else:
-        write_atomically(path, generate_latest(registry))
+        write_atomically(path, generate_latest(registry))  # type: ignore[no-untyped-call]

@@ -33,7 +33,7 @@ def events():
 
 def values(families):
     return {
-        (s.name, *s.labels.values()): s.value
+        (s.name, *(s.labels[name] for name in sorted(s.labels))): s.value
         for family in families
         for s in family.samples
         if not s.name.endswith("_created")
@@ -92,9 +92,9 @@ def test_metrics_in_a_file(tmp_path, events, name, parse):
     tell(QUEUED, label="encoding", count=11)
     text = (tmp_path / "deep" / name).read_text()
     found = values(parse(text))
-    assert found["appa_steps_total", "made", "committed"] == 1
-    assert found["appa_steps_total", "made", "found"] == 1
-    assert found["appa_steps_total", "broken", "failed"] == 1
+    assert found["appa_steps_total", "committed", "made"] == 1
+    assert found["appa_steps_total", "found", "made"] == 1
+    assert found["appa_steps_total", "failed", "broken"] == 1
     assert found["appa_step_seconds_count", "made"] == 1
     assert found["appa_observations_used_total",] == 90
     assert found["appa_observations_rejected_total", "duplicate"] == 7

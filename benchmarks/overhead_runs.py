@@ -1,0 +1,116 @@
+"""Many runs that wait for one worker: whether all finish, and what the worker's memory does."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+
+from appa_core.errors import ResourceError
+from benchmarks.chaos_jobs import SERVER, WORKER
+from benchmarks.chaos_parts import Parts
+from benchmarks.deployed import register, trivial_run
+
+_LOOK_SECONDS = 1.0
+_PATIENCE_SECONDS = 3 * 3600.0
+_MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What became of runs.
+
+    Args:
+        runs: How many were asked for at once.
+        completed: How many completed.
+        seconds: From asking to the end of the last.
+        resident: Memory of the worker over that time, in bytes.
+    """
+
+    runs: int
+    completed: int
+    seconds: float
+    resident: list[int]
+
+    @property
+    def memory(self) -> str:
+        """Of the first and the last tenth of the time, in words."""
+        tenth = max(1, len(self.resident) // 10)
+        first, last = self.resident[:tenth], self.resident[-tenth:]
+        return " and ".join(f"{statistics.median(x) / _MIB:.0f} MiB" for x in (first, last))
+
+
+def queue_runs(runs: int, limit: int) -> Queue:
+    """Ask for runs at once, with a server and a worker of their own.
+
+    Args:
+        runs: How many.
+        limit: How many the worker takes at once.
+
+    Raises:
+        ResourceError: They do not end.
+    """
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Parts(Path(folder), (SERVER, WORKER), limit) as parts,
+    ):
+        command = [sys.executable, "-m", "benchmarks.overhead_runs", str(runs)]
+        done = subprocess.run(  # noqa: S603
+            [*command, str(parts.pid(WORKER))],
+            env=parts.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise ResourceError(f"the runs do not end:\n{done.stderr[-2000:]}")
+    completed, seconds, *resident = done.stdout.splitlines()[-1].split()
+    return Queue(runs, int(completed), float(seconds), [int(x) for x in resident])
+
+
+def _completed(client: SyncPrefectClient) -> int:
+    done = FlowRunFilterStateType(any_=[StateType.COMPLETED])
+    return int(
+        client.count_flow_runs(flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=done)))
+    )
+
+
+def main(argv: Sequence[str]) -> int:
+    """Ask, wait, and print what was seen: completed, seconds, memory."""
+    runs, worker = int(argv[0]), psutil.Process(int(argv[1]))
+    deployment = register(trivial_run)
+    resident: list[int] = []
+    with get_client(sync_client=True) as client:
+        began = time.monotonic()
+        for number in range(runs):
+            client.create_flow_run_from_deployment(deployment, parameters={"number": number})
+        while (done := _completed(client)) < runs:
+            if time.monotonic() - began > _PATIENCE_SECONDS:
+                break
+            with suppress(psutil.Error):
+                resident.append(worker.memory_info().rss)
+            time.sleep(_LOOK_SECONDS)
+        seconds = time.monotonic() - began
+    words = [str(done), f"{seconds:.1f}", *map(str, resident)]
+    sys.stdout.write(" ".join(words) + os.linesep)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
