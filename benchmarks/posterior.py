@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from appa_core.config.build_method import build_method
-from appa_core.config.methods import load_method
+from appa_core.config.methods import DiffusionConfig, load_method
 from appa_core.diffusion import samplers
 from appa_core.diffusion.schedule import LogLogitSchedule
 from appa_core.guidance.gradients import Dps, Sda
@@ -143,6 +143,13 @@ def guided(
     return Row(method, sampler, steps, how(layout or Fold(1 << 20), sweeps=sweeps))
 
 
+def configured(name: str, sampler: str, label: str | None = None) -> Row:
+    """A row of a method that comes with the project, on blankets of 8."""
+    method = load_method(name)
+    assert isinstance(method, DiffusionConfig)
+    return Row(label or name, sampler, method.steps, build_method(method, 8))
+
+
 def twisted(particles: int, spread: float, share: float) -> Row:
     """A row of twisted particles."""
     method = TwistedParticles(LogLogitSchedule(1e-2, 1e2), 96, particles, spread)
@@ -152,8 +159,8 @@ def twisted(particles: int, spread: float, share: float) -> Row:
 def sections() -> Iterator[Section]:
     """All tables."""
     settings = [
-        Row("reference", "predictor-corrector", 32, build_method(load_method("reference"), 8)),
-        Row("default", DPM, 8, build_method(load_method("mmps"), 8)),
+        configured("reference", "predictor-corrector"),
+        configured("mmps", DPM, "default"),
     ]
     smoother = EnsembleSmoother(LogLogitSchedule(), samplers.DpmSolver(2), 32)
     one = [

@@ -44,17 +44,18 @@ PAGE = """\
 # Speed of training
 
 Made by `python -m benchmarks.training --output docs/training_speed.md`. Networks of `small`,
-batches of 16, {threads} threads, float32, in the environment of training processes.
+batches of 16, {threads} threads, in the environment of training processes.
 
 `bare loop`: forward, backward, clipping and optimiser step of the same module on batches in
 memory. `training`: the project's, with its data read from the stores (in the page cache), noise
 drawn, averaged weights and finite losses checked; checkpoints and validation are left out. Rates
 (samples/s) are medians of {rounds} rounds that took turns; the ratio is the median of theirs, with
-the lowest and the highest. Utilisation: operations of the network (`python -m flows.size`) over
-{peak:.0f} GFLOP/s, the faster of {probes} in the same run.
+the lowest and the highest. Both multiply in the precision of the preset. Utilisation: operations
+of the network (`python -m flows.size`) over those of the faster of {probes}, in that precision
+and in the same run: {peaks}.
 
-| network | bare loop | training | ratio | utilisation, bare loop | utilisation, training |
-|---|---|---|---|---|---|
+| network | precision | bare loop | training | ratio | utilisation, bare | utilisation, training |
+|---|---|---|---|---|---|---|
 {table}
 """
 _WARM_UP = 3
@@ -75,13 +76,16 @@ class Probe:
     call: Callable[[], Any]
 
 
-def probes(size: int = 2048, channels: int = 256, rows: int = 34) -> list[Probe]:
+def probes(
+    dtype: torch.dtype, size: int = 2048, channels: int = 256, rows: int = 34
+) -> list[Probe]:
     """A product of matrices, and a convolution of as many operations or so.
 
     Both, because matrix libraries do not use what every processor offers.
     """
-    a, b = torch.ones(size, size), torch.ones(size, size)
-    x, w = torch.ones(4, channels, rows, 2 * rows - 2), torch.ones(channels, channels, 3, 3)
+    a, b = torch.ones(2, size, size, dtype=dtype)
+    x = torch.ones(4, channels, rows, 2 * rows - 2, dtype=dtype)
+    w = torch.ones(channels, channels, 3, 3, dtype=dtype)
     places = 4 * (rows - 2) * (2 * rows - 4)
     return [
         Probe(f"a matrix product of {size} x {size}", 2 * size**3, lambda: a @ b),
@@ -93,7 +97,7 @@ def probes(size: int = 2048, channels: int = 256, rows: int = 34) -> list[Probe]
     ]
 
 
-def peak_flops(found: list[Probe], repeats: int = 10) -> float:
+def peak_flops(found: list[Probe], repeats: int = 20) -> float:
     """Operations a second of the fastest probe, at its best."""
 
     def best(probe: Probe) -> float:
@@ -144,10 +148,12 @@ def bare_rate(job: TrainingJob, iterations: int) -> float:
     lesson, network = job.lesson, job.lesson.network()
     optimisers = build_optimisers(network, job.settings)
     batches = [lesson.batch(i, range(lesson.batch_size)) for i in range(iterations)]
-    times = []
+    times, reduced = [], job.settings.precision != "float32"
     network.train()
     for batch in batches:
-        lesson.loss(network, batch).backward()  # type: ignore[no-untyped-call]
+        with torch.autocast("cpu", job.settings.dtype, enabled=reduced):
+            loss = lesson.loss(network, batch)
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), job.settings.clip_norm)
         for rated in optimisers:
             rated.optimiser.step()
@@ -190,11 +196,14 @@ def compare(job: TrainingJob, iterations: int, rounds: int, run: RunSettings) ->
     return pairs
 
 
-def table_row(name: str, pairs: list[list[float]], operations: int, peak: float) -> str:
+def table_row(
+    name: str, precision: str, pairs: list[list[float]], operations: int, peak: float
+) -> str:
     """A line of the page.
 
     Args:
         name: The network.
+        precision: Of its products.
         pairs: Samples a second of the bare loop and of the training, by round.
         operations: Of training on one sample.
         peak: Operations a second that the machine offers.
@@ -203,7 +212,7 @@ def table_row(name: str, pairs: list[list[float]], operations: int, peak: float)
     ratios = sorted(ours / bare for bare, ours in pairs)
     used = [f"{rate * operations / peak:.0%}" for rate in (bare, ours)]
     ratio = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}, {ratios[-1]:.2f})"
-    return f"| {name} | {bare:.1f} | {ours:.1f} | {ratio} | {used[0]} | {used[1]} |"
+    return f"| {name} | {precision} | {bare:.1f} | {ours:.1f} | {ratio} | {used[0]} | {used[1]} |"
 
 
 def _as_trainings_run() -> None:
@@ -224,22 +233,23 @@ def main() -> None:
     arguments = parser.parse_args()
     _as_trainings_run()
     run = RunSettings(loader_workers=arguments.loader_workers)
-    preset, kernels, lines = shipped_preset(), probes(), []
-    footprint, peak = measure_footprint(preset), peak_flops(kernels)
+    preset, lines = shipped_preset(), []
+    footprint, peaks = measure_footprint(preset), dict[str, float]()
     with tempfile.TemporaryDirectory() as scratch:
         for name, job in prepare(scratch, preset).items():
             if name in arguments.networks:
                 iterations = 60 if name == "autoencoder" else 12
                 pairs = compare(job, iterations, arguments.rounds, run)
                 operations = getattr(footprint, name).training_flops
-                peak = max(peak, peak_flops(kernels))  # a busy moment must not lower it
-                lines.append((name, pairs, operations))
+                precision, kernels = job.settings.precision, probes(job.settings.dtype)
+                peaks[precision] = max(peaks.get(precision, 0.0), peak_flops(kernels))
+                lines.append((name, precision, pairs, operations))
     text = PAGE.format(
         threads=torch.get_num_threads(),
         rounds=arguments.rounds,
-        peak=peak / 1e9,
+        peaks=", ".join(f"{peak / 1e9:.0f} GFLOP/s in {name}" for name, peak in peaks.items()),
         probes=" and ".join(probe.name for probe in kernels),
-        table="\n".join(table_row(*line, peak) for line in lines),
+        table="\n".join(table_row(*line, peaks[line[1]]) for line in lines),
     )
     sys.stdout.write(text)
     if arguments.output:

@@ -79,7 +79,7 @@ def add_launch_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--recompute", action="store_true", help="less memory: recompute activations")
     add("--compile", action="store_true", help="compile networks with torch.compile")
-    add("--loader-workers", type=int, default=0, help="processes that read ahead (0: a thread)")
+    add("--loader-workers", type=int, default=0, help="processes that read ahead (0: none)")
     add("--keep-checkpoints", type=int, default=2, help="of each training (default: %(default)s)")
     add("--stall-seconds", type=float, default=1800.0, help="give up without a step for so long")
     add(

@@ -22,7 +22,8 @@ from appa_core.io.ledger import BlockRecord, Folder, Ledger
 from appa_core.io.shards import THREADS, DamageError, Shard, shard_name, year_folder
 
 _ATTEMPTS = 3
-_SMALL_BYTES = 1 << 20
+#: Chunks below this are decoded without threads, which would cost more than they save.
+_SMALL_BYTES = 1 << 17
 _REMOTE_THREADS = 16
 
 #: Positions of states in their block, and their rows in the result.
@@ -69,7 +70,7 @@ def read_into(
         index, within = divmod(position, spec.block_states)
         places.setdefault(Block(year, index), []).append((within, row))
     reader = _Reader(spec, folder, ledger, data)
-    with _pool(folder, sum(x.nbytes for x in data.values()), threads) as each:
+    with _pool(folder, max(x[:1].nbytes for x in data.values()), threads) as each:
         for block, rows in places.items():
             reader.read(block, rows, each)
 
@@ -219,9 +220,9 @@ def _repair(folder: Folder, name: str, problem: str) -> str:
 
 
 @contextmanager
-def _pool(folder: Folder, size: int, threads: int | None) -> Iterator[_Each]:
-    """What applies a function to tasks: threads, unless what they read is small."""
-    if folder.is_local and (threads == 1 or size < _SMALL_BYTES):
+def _pool(folder: Folder, chunk: int, threads: int | None) -> Iterator[_Each]:
+    """What applies a function to tasks: threads, unless the chunks that they read are small."""
+    if folder.is_local and (threads == 1 or chunk < _SMALL_BYTES):
         yield map
         return
     with ThreadPoolExecutor((threads or THREADS) if folder.is_local else _REMOTE_THREADS) as pool:

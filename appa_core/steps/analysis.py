@@ -16,7 +16,7 @@ from appa_core.errors import InputError
 from appa_core.io.store import Artifact, ArtifactStore
 from appa_core.observations.table import ObservationTable
 from appa_core.steps.climatology_draws import ClimatologyOrder
-from appa_core.steps.drawing import Drawing, heard
+from appa_core.steps.drawing import Drawing, HeardRows
 from appa_core.steps.drawn import DrawnMembers, Piece
 from appa_core.steps.observing import kept_observations
 from appa_core.steps.stretches import StretchUnit, keep_stretch
@@ -197,13 +197,14 @@ def draw_members(
     """
     table, observations = ObservationTable.empty(), order.job.observations
     if observations is not None and not order.is_prior:
-        table = kept_observations(observations).used
+        table = kept_observations(observations)
+    heard = HeardRows(table)
     pieces = list(order.before)
     for number, stretch in enumerate(order.job.plan.stretches):
         before = DrawnMembers(order.members, tuple(pieces))
         artifact = keep_stretch(
             ArtifactStore(order.store),
-            _unit(order, number, stretch, table, before),
+            _unit(order, number, stretch, heard, before),
             partial(_given, before, stretch),
             recompute=order.recompute,
         )
@@ -220,7 +221,7 @@ def _unit(
     order: MembersOrder,
     number: int,
     stretch: Stretch,
-    table: ObservationTable,
+    heard: HeardRows,
     before: DrawnMembers,
 ) -> StretchUnit:
     drawing = order.job.drawing
@@ -228,7 +229,7 @@ def _unit(
     return StretchUnit(
         drawing=drawing,
         times=times,
-        rows=heard(table, times, stretch.given, all_rows=drawing.draws_states),
+        rows=heard.of(times, stretch.given, all_rows=drawing.draws_states),
         members=order.members,
         given=stretch.given,
         kept=range(stretch.given, stretch.keep - stretch.first),

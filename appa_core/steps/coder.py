@@ -20,6 +20,7 @@ from appa_core.io.store import Artifact
 from appa_core.nn.bases import Autoencoder
 from appa_core.schema import StateSchema
 from appa_core.steps.models import cached_model, cached_model_preset, model_key, verify_model
+from appa_core.steps.standardised import standardised_states
 from appa_core.steps.statistics import NORMALISATION, load_normalisation
 from appa_core.steps.train_autoencoder import load_autoencoder
 
@@ -50,31 +51,10 @@ class Coder:
         *,
         threads: int | None = None,
     ) -> Tensor:
-        """Standardised states of a cube.
-
-        Args:
-            states: Ingested states.
-            times: UTC (T,).
-            out: Memory for the result, (T, C, H, W) float32; new memory if None.
-            threads: How many read; a few if None.
-
-        Returns:
-            (T, C, H, W) float32, in `out`.
-
-        Raises:
-            InputError: A state is absent.
-            DataError: The cube holds other fields, or another grid.
-        """
-        if out is None:
-            out = np.empty(
-                (len(times), len(self.schema.channels), *self.schema.grid.shape), np.float32
-            )
-        views = self.schema.views(out)
-        if views is not None and states.spec.config.get("schema") == self.schema.fingerprint:
-            states.read_into(times, views, threads=threads)
-        else:
-            out[:] = self.schema.stack(states.read(times))
-        return torch.from_numpy(self.normalisation.standardise(out, times.values, out=out))
+        """Standardised states of a cube, (T, C, H, W); see `standardised_states`."""
+        return standardised_states(
+            states, times, self.schema, self.normalisation, out=out, threads=threads
+        )
 
     @torch.no_grad()
     def encode(self, standard: Tensor) -> Tensor:

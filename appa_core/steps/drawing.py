@@ -199,19 +199,28 @@ def places_of(schema: StateSchema, rows: ObservedRows) -> Places:
     return Places(*(torch.from_numpy(np.asarray(p, np.float32)) for p in parts))
 
 
-def heard(
-    table: ObservationTable, times: pd.DatetimeIndex, given: int, *, all_rows: bool = False
-) -> ObservationTable:
-    """The used rows that a stretch hears: after its given states, up to its last.
+class HeardRows:
+    """The used rows of a table by time, so that a stretch costs what it hears and no more."""
 
-    Args:
-        table: Observations.
-        times: Valid times of the stretch's states.
-        given: Its leading states that are given: rows up to these have been heard before.
-        all_rows: Hear these too.
-    """
-    valid = table.frame["valid_time"]
-    inside = (valid >= times[0]) & (valid <= times[-1])
-    if given and not all_rows:
-        inside &= valid > times[given - 1]
-    return table.rows(np.asarray(inside) & table.is_used)
+    def __init__(self, table: ObservationTable) -> None:
+        self._table = table
+        used = np.flatnonzero(table.is_used)
+        times = table.frame["valid_time"].to_numpy()[used]
+        order = np.argsort(times, kind="stable")
+        self._rows, self._times = used[order], times[order]
+
+    def of(
+        self, times: pd.DatetimeIndex, given: int, *, all_rows: bool = False
+    ) -> ObservationTable:
+        """The rows that a stretch hears, in the table's order: after its given states.
+
+        Args:
+            times: Valid times of the stretch's states; it hears up to the last.
+            given: Its leading states that are given: rows up to these have been heard before.
+            all_rows: Hear these too.
+        """
+        skips = bool(given) and not all_rows
+        first = times[given - 1] if skips else times[0]
+        low = self._times.searchsorted(first.to_datetime64(), "right" if skips else "left")
+        high = self._times.searchsorted(times[-1].to_datetime64(), "right")
+        return self._table.rows(np.sort(self._rows[low:high]))

@@ -22,7 +22,7 @@ from appa_core.io.store import Artifact, ArtifactStore
 from appa_core.observations.table import ObservationTable
 from appa_core.steps.analysis import MEMBERS_AT_ONCE
 from appa_core.steps.climatology_draws import ClimatologyOrder
-from appa_core.steps.drawing import Drawing, heard
+from appa_core.steps.drawing import Drawing, HeardRows
 from appa_core.steps.drawn import DrawnEnsemble, DrawnMembers, Piece
 from appa_core.steps.observing import kept_observations
 from appa_core.steps.stretches import StretchUnit, keep_stretch
@@ -207,12 +207,12 @@ def filter_members(
         order: What to draw.
         on_cycle: Called after each cycle.
     """
-    table = order.job.table().used
+    heard = HeardRows(order.job.table())
     analyses: list[Piece] = []
     backgrounds: list[Piece] = []
     for cycle in order.job.plan:
-        backgrounds.append(_drawn(order, cycle, table, analyses, is_background=True))
-        analyses.append(_drawn(order, cycle, table, analyses, is_background=False))
+        backgrounds.append(_drawn(order, cycle, heard, analyses, is_background=True))
+        analyses.append(_drawn(order, cycle, heard, analyses, is_background=False))
         on_cycle()
     return FilteredMembers(order.members, tuple(analyses), tuple(backgrounds))
 
@@ -220,7 +220,7 @@ def filter_members(
 def _drawn(
     order: FilterOrder,
     cycle: Cycle,
-    table: ObservationTable,
+    heard: HeardRows,
     analyses: Sequence[Piece],
     *,
     is_background: bool,
@@ -234,7 +234,7 @@ def _drawn(
     rows = ObservationTable.empty()
     if not is_background:
         span = job.times[first : cycle.now + 1]
-        rows = heard(table, span, given, all_rows=job.drawing.draws_states)
+        rows = heard.of(span, given, all_rows=job.drawing.draws_states)
     unit = StretchUnit(
         drawing=job.drawing,
         times=times,

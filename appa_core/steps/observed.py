@@ -31,7 +31,7 @@ from appa_core.io.forecasts import FieldSelection
 from appa_core.io.store import Artifact, ArtifactStore
 from appa_core.observations.errors import assign_errors, grid_spacing_km
 from appa_core.observations.table import ObservationTable
-from appa_core.steps.drawing import Drawing, heard
+from appa_core.steps.drawing import Drawing, HeardRows
 from appa_core.steps.fields import Product
 from appa_core.steps.forecast import StateSource
 from appa_core.steps.models import (
@@ -238,10 +238,10 @@ def _try(
     reading = replace(drawing.reading, of_states=False)
     if reading.function is None:
         return
-    states = max(job.preset.denoiser.states, 2)
+    states, heard = max(job.preset.denoiser.states, 2), HeardRows(table)
     for low in range(0, len(times), states - 1):
         part = times[low : low + states]
-        rows = heard(table, part, 0)
+        rows = heard.of(part, 0)
         own = np.asarray((rows.frame["quantity"] == "own") | reading.reads_all, bool)
         if own.any():
             model = cached_model(job.model_folder, job.model_key, job.device)

@@ -24,6 +24,7 @@ from appa_core.nn.patch_autoencoder import PatchAutoencoder
 from appa_core.objectives import reconstruction_loss
 from appa_core.schema import StateSchema
 from appa_core.steps.inputs import require_own_statistics, require_schema, require_states
+from appa_core.steps.standardised import standardised_states
 from appa_core.steps.statistics import NORMALISATION, load_normalisation
 from appa_core.steps.training import WEIGHTS, TrainingJob
 from appa_core.training.lesson import Batch, sample_generator, shuffled
@@ -146,9 +147,7 @@ class _Lesson:
 
     def _read(self, times: pd.DatetimeIndex) -> Tensor:
         """Standardised states (T, C, H, W) float32."""
-        values = self._schema.stack(self.states.read(times))
-        standard = self._normalisation.standardise(values, times.values)
-        return torch.from_numpy(standard.astype(np.float32, copy=False))
+        return standardised_states(self.states, times, self._schema, self._normalisation)
 
     def _parts(self, times: pd.DatetimeIndex) -> Iterator[Tensor]:
         for low in range(0, len(times), _INITIAL_PART):

@@ -116,24 +116,27 @@ class _Lesson:
     def batch(self, iteration: int, positions: Sequence[int]) -> Batch:
         blankets = self._read(self._starts_of(iteration, positions))
         masks, levels = mask_shares(self.preset), noise_levels(self.preset)
-        given, sigmas, noise, doubts, known_noise = [], [], [], [], []
-        for position in positions:
+        given, sigmas, doubts = [], [], []
+        noise = np.empty(tuple(blankets["x"].shape), np.float32)
+        wrong = np.zeros_like(noise) if masks.noise else None  # what is wrong with known states
+        for i, position in enumerate(positions):
             generator = sample_generator(self.seed, iteration, position)
             given.append(masks.draw(self.preset.denoiser.states, generator))
             sigmas.append(levels.draw(generator))
-            noise.append(generator.standard_normal(blankets["x"].shape[1:], np.float32))
-            if masks.noise:
+            generator.standard_normal(dtype=np.float32, out=noise[i])
+            if wrong is not None:
                 doubts.append(masks.draw_doubt(generator))
-                known_noise.append(generator.standard_normal(noise[-1].shape, np.float32))
-        if doubts:
+                if doubts[-1]:
+                    generator.standard_normal(dtype=np.float32, out=wrong[i])
+        if wrong is not None:
             doubt = torch.tensor(doubts)[:, None, None, None, None]
-            blankets["known"] = blankets["x"] + doubt * torch.from_numpy(np.stack(known_noise))
+            blankets["known"] = torch.from_numpy(wrong).mul_(doubt).add_(blankets["x"])
             blankets["doubt"] = doubt
         return {
             **blankets,
             "mask": torch.from_numpy(np.stack(given)).float(),
             "sigma": torch.tensor(sigmas),
-            "noise": torch.from_numpy(np.stack(noise)),
+            "noise": torch.from_numpy(noise),
         }
 
     def describe(self, iteration: int, positions: Sequence[int]) -> str:
@@ -193,7 +196,7 @@ class _Lesson:
         )
         values = torch.from_numpy(self.latents.read(times)[LATENT].values).float()
         mean, std = (self._statistics[k][:, None, None] for k in ("mean", "std"))
-        x = (values - mean) / std
+        x = values.sub_(mean).div_(std)
         context = latent_context(self.preset, times.values)
         return {
             "x": x.reshape(len(starts), states, *x.shape[1:]),

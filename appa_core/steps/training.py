@@ -19,7 +19,7 @@ from appa_core.io.tensors import save_tensors
 from appa_core.steps.checkpoints import Checkpoints
 from appa_core.steps.step import run_step
 from appa_core.training.history import History
-from appa_core.training.lesson import Batch, Lesson, read_ahead
+from appa_core.training.lesson import Batch, Lesson, micro_batches
 from appa_core.training.parallel import Processes
 from appa_core.training.settings import OptimiserSettings, RunSettings
 from appa_core.training.trainer import NotFiniteError, Trainer
@@ -209,8 +209,14 @@ class _Training:
         return await_artifact(self._store, self._job.recipe)
 
     def _batches(self, iterations: range) -> Generator[Batch, None, None]:
-        workers = self._run.loader_workers
-        return read_ahead(self._job.lesson, iterations, self._share, self.micro, workers)
+        return micro_batches(
+            self._job.lesson,
+            iterations,
+            self._share,
+            self.micro,
+            self._run.loader_workers,
+            has_idle_cores=self._processes.device.type != "cpu",
+        )
 
     def _step(self, batches: Iterator[Batch]) -> tuple[float, float]:
         parts = [next(batches) for _ in range(len(self._share) // self.micro)]

@@ -115,24 +115,34 @@ class _Samples(Dataset[Batch]):
         return self._lesson.batch(*part)
 
 
-def read_ahead(
-    lesson: Lesson, iterations: range, share: range, micro: int, workers: int
+def micro_batches(
+    lesson: Lesson,
+    iterations: range,
+    share: range,
+    micro: int,
+    workers: int,
+    *,
+    has_idle_cores: bool = True,
 ) -> Generator[Batch, None, None]:
     """Micro-batches of a process in order, at most a few of them in memory.
 
     They are read while others are learned: in a thread, or in processes of their own, which pay
-    where Python's part of the reading is large.
+    where Python's part of the reading is large. Where the network itself keeps all cores busy a
+    thread beside it would cost more than it saves, for operations wait for their slowest core:
+    each is then read when it is its turn.
 
     Args:
         lesson: Reads them.
         iterations: Which iterations.
         share: Positions of the batch that this process handles.
         micro: Samples of a micro-batch; divides the share.
-        workers: Reading processes; 0: a thread.
+        workers: Reading processes; 0: none.
+        has_idle_cores: Whether a thread may read ahead where there is no process for it.
     """
     parts = _Parts(iterations, share, micro)
     if not workers:
-        yield from _read_by_a_thread(lesson, parts)
+        inner = _read_by_a_thread if has_idle_cores else _read_in_turn
+        yield from inner(lesson, parts)
         return
     yield from DataLoader(
         _Samples(lesson),
@@ -142,6 +152,11 @@ def read_ahead(
         prefetch_factor=_AHEAD,
         generator=torch.Generator(),  # the global one is left alone
     )
+
+
+def _read_in_turn(lesson: Lesson, parts: _Parts) -> Generator[Batch, None, None]:
+    for part in parts:
+        yield lesson.batch(*part)
 
 
 def _read_by_a_thread(lesson: Lesson, parts: _Parts) -> Generator[Batch, None, None]:

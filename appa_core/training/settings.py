@@ -61,7 +61,7 @@ class RunSettings:
         sharding: `ddp` keeps all weights in every process, `fsdp` shares them out.
         recompute: Recompute blocks in the backward pass instead of keeping their activations.
         compile: Compile the network with torch.compile.
-        loader_workers: Processes that read data ahead, for every training process; 0: a thread.
+        loader_workers: Processes that read data ahead, for every training process; 0: none.
         keep: Checkpoints to keep.
 
     Raises:

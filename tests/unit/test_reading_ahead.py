@@ -19,7 +19,7 @@ from appa_core.objectives import reconstruction_loss
 from appa_core.steps.train_autoencoder import autoencoder_job, loss_weights
 from appa_core.steps.train_denoiser import denoiser_job
 from appa_core.steps.training import run_training
-from appa_core.training.lesson import read_ahead
+from appa_core.training.lesson import micro_batches
 from tests.lessons import ReversingLesson
 from tests.synthetic import tiny_preset
 
@@ -57,7 +57,7 @@ class Watched(ReversingLesson):
 def require_parts_in_order(workers):
     lesson = ReversingLesson()
     parts = [(i, range(low, low + 2)) for i in (3, 4) for low in (4, 6)]
-    given = list(read_ahead(lesson, range(3, 5), range(4, 8), 2, workers))
+    given = list(micro_batches(lesson, range(3, 5), range(4, 8), 2, workers))
     assert len(given) == len(parts)
     for batch, part in zip(given, parts, strict=True):
         assert torch.equal(batch["x"], lesson.batch(*part)["x"])
@@ -80,7 +80,7 @@ def test_a_reading_process_gives_the_same():
 
 def test_a_thread_reads_a_little_ahead_and_no_more():
     lesson = Watched()
-    batches = read_ahead(lesson, range(20), range(16), 16, 0)
+    batches = micro_batches(lesson, range(20), range(16), 16, 0)
     for used in range(1, 6):
         next(batches)
         assert len(lesson.read) <= used + 2
@@ -91,8 +91,18 @@ def test_a_thread_reads_a_little_ahead_and_no_more():
     assert not any(t.name.startswith("read-ahead") for t in threading.enumerate())
 
 
+def test_where_all_cores_are_busy_each_batch_is_read_in_its_turn():
+    lesson = Watched()
+    batches = micro_batches(lesson, range(9), range(16), 16, 0, has_idle_cores=False)
+    for used in range(1, 4):
+        next(batches)
+        assert len(lesson.read) == used
+    assert lesson.threads == {threading.current_thread().name}
+    assert next(batches)["x"].equal(lesson.batch(3, range(16))["x"])
+
+
 def test_what_goes_wrong_while_reading_ahead_comes_when_its_turn_does():
-    batches = read_ahead(Watched(fails=2), range(5), range(16), 16, 0)
+    batches = micro_batches(Watched(fails=2), range(5), range(16), 16, 0)
     next(batches)
     next(batches)
     with pytest.raises(InputError, match="absent"):
@@ -102,13 +112,13 @@ def test_what_goes_wrong_while_reading_ahead_comes_when_its_turn_does():
 def test_no_more_states_are_read_at_once_than_are_learned_at_once(
     autoencoder, tiny_world, tmp_path, monkeypatch
 ):
-    counts, read = [], Cube.read
+    counts, read = [], Cube.read_into
 
-    def note(cube, times):
+    def note(cube, times, *arguments, **options):
         counts.append(len(times))
-        return read(cube, times)
+        return read(cube, times, *arguments, **options)
 
-    monkeypatch.setattr(Cube, "read", note)
+    monkeypatch.setattr(Cube, "read_into", note)
     job = autoencoder()
     run_training(ArtifactStore(tmp_path), job)
     # first the sample for principal components, then every batch, and the validations

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.training import Probe, _rate, peak_flops, probes, table_row
@@ -10,7 +11,7 @@ from tests.lessons import ReversingLesson
 
 
 def test_probes_count_the_operations_that_they_do():
-    found = probes(size=48, channels=12, rows=10)
+    found = probes(torch.float32, size=48, channels=12, rows=10)
     for probe in found:
         with FlopCounterMode(display=False) as counter:
             probe.call()
@@ -30,8 +31,8 @@ def test_the_peak_is_that_of_the_fastest_at_its_best():
 def test_a_row_by_hand():
     """Of 1000 operations a second, 4 samples of 50 are 20 %."""
     pairs = [[5.0, 4.0], [4.0, 4.0], [10.0, 9.0]]
-    row = table_row("demo", pairs, operations=50, peak=1000.0)
-    assert row == "| demo | 5.0 | 4.0 | 0.90 (0.80, 1.00) | 25% | 20% |"
+    row = table_row("demo", "bfloat16", pairs, operations=50, peak=1000.0)
+    assert row == "| demo | bfloat16 | 5.0 | 4.0 | 0.90 (0.80, 1.00) | 25% | 20% |"
 
 
 def test_rates_leave_the_first_iterations_out():
