@@ -21,7 +21,7 @@ from tasks.arrivals import Patience
 from tasks.attempts import attempt
 from tasks.cluster import ClusterSettings
 from tasks.launch import LaunchSettings
-from tasks.results import show_result
+from tasks.result_pages import show_result
 
 prepare_environment(verbose=True)
 HOUR = 3600
