@@ -146,7 +146,7 @@ def _schedule(
     return DeploymentScheduleCreate(
         schedule=CronSchedule(cron=entry["cron"], timezone=entry["timezone"]),
         active=bool(entry.get("active", True)) or name in active,
-        slug="nightly",
+        slug=name,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import pandas as pd
 
@@ -139,7 +140,7 @@ def _series(ledger: DayLedger, sound: set[tuple[str, str]]) -> SeriesState:
         missing=_texts(d for d in between if d not in records),
         stale=_texts(d for d in whole if _is_stale(d, whole, request)),
         damaged=_texts(d for d in days if d not in whole),
-        wall_seconds=float(pd.Series([r.wall_seconds for r in whole.values()], float).median()),
+        wall_seconds=median([r.wall_seconds for r in whole.values()] or [0.0]),
     )
 
 

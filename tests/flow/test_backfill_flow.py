@@ -2,6 +2,11 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,8 +16,10 @@ from prefect.testing.utilities import prefect_test_harness
 
 from appa_core.errors import AppaError, InputError
 from appa_core.io.day_ledger import all_series
+from appa_core.io.lock import LOCK, StoreLock
 from appa_core.io.store import ArtifactStore
 from flows.backfill import backfill, require_all
+from tasks import series
 from tests.from_observations import contents, settings, some_reports
 
 DAYS = ["2012-02-05", "2012-02-06", "2012-02-07"]
@@ -133,6 +140,47 @@ def test_streams_side_by_side_are_the_same_days(fill, tmp_path):
     two = fill("two", stream_days=1, end="2012-02-07", max_parallel=2)
     assert one == two == dict.fromkeys(DAYS[:2], "made")
     assert contents(tmp_path / "one" / "out") == contents(tmp_path / "two" / "out")
+
+
+def test_two_at_once_make_every_day_once(fill, whole, tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        context = [copy_context() for _ in range(2)]
+        both = [pool.submit(c.run, fill) for c in context]
+        shares = [future.result(timeout=600) for future in both]
+    assert [sorted(share[day] for share in shares) for day in DAYS] == [["done", "made"]] * 3
+    assert contents(tmp_path / "a" / "out") == contents(whole / "out")
+
+
+def test_what_was_stopped_goes_on(fill, whole, tmp_path, monkeypatch):
+    real, made = series.make_day, []
+
+    def stops(*args):
+        if made:
+            raise KeyboardInterrupt
+        made.append(args[1])
+        return real(*args)
+
+    monkeypatch.setattr(series, "make_day", stops)
+    with pytest.raises(KeyboardInterrupt):
+        fill()
+    monkeypatch.undo()
+    leases = list((tmp_path / "a" / "store").rglob("lock.json"))
+    assert not leases
+    assert fill() == {DAYS[0]: "done", DAYS[1]: "made", DAYS[2]: "made"}
+    assert contents(tmp_path / "a" / "out") == contents(whole / "out")
+
+
+def test_the_lease_of_a_dead_owner_is_taken_over(fill, copied):
+    (ledger,) = all_series(ArtifactStore(copied / "store"))
+    day = pd.Timestamp(DAYS[2])
+    (Path(ledger.url) / "ledger" / "2012" / "0207.json").unlink()
+    with StoreLock(ledger.lease(day)):
+        lock = Path(ledger.lease(day)) / LOCK
+        owner = json.loads(lock.read_text())
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    lock.write_text(json.dumps(owner | {"pid": done.pid, "process_start": "0"}))
+    assert fill()[DAYS[2]] == "made"
 
 
 @pytest.fixture

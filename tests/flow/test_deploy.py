@@ -21,7 +21,8 @@ from tasks.attempts import attempt, may_pass
 ROOT = Path(__file__).resolve().parents[2]
 DEFINED = ROOT / "infra" / "prefect.yaml"
 NAMES = [
-    "forecast", "reanalysis", "nightly-reanalysis", "nightly-ingest", "backfill", "training", "status",
+    "forecast", "reanalysis", "nightly-reanalysis", "nightly-ingest", "backfill", "training",
+    "status",
 ]  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Stretches that take over from each other make a trajectory of any length."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,6 +39,22 @@ def test_stretches_are_of_a_size_that_can_be_drawn(plan):
     for stretch in plan.stretches:
         assert plan.shortest <= stretch.stop - stretch.first <= plan.stretch_states
         assert len(stretch.drawn) > 0
+
+
+@given(plans(), st.integers(0, 40))
+def test_states_that_are_there_already_are_not_drawn(plan, given_states):
+    given_states = min(given_states, plan.length - 1)
+    rest = replace(plan, given_states=given_states)
+    drawn = [state for stretch in rest.stretches for state in stretch.drawn]
+    assert drawn == list(range(given_states, plan.length))
+    for stretch in rest.stretches:
+        assert plan.shortest <= stretch.stop - stretch.first <= plan.stretch_states
+
+
+def test_a_day_by_blankets_of_six_goes_on_from_the_day_before():
+    # two states are given, four are the day's, two are the overlap
+    stretches = RelayPlan(8, 6, 2, 2, 6, 2).stretches
+    assert [(s.first, s.stop, s.given, s.keep) for s in stretches] == [(0, 6, 2, 4), (2, 8, 2, 8)]
 
 
 @given(plans(), st.integers(0, 40))
