@@ -2,15 +2,17 @@
 
 Prints, as Markdown, the scores that the results page quotes: each date's forecast is made (or
 taken from the store), statistics are added over dates, and ratios are taken at the end.
-`--write-scores` keeps them beside the weights, where `python -m flows.catalog` finds them.
+`--write-scores` keeps them beside the weights, where `python -m flows.catalog` finds them, and
+`--write-tables docs/scores` where `python -m benchmarks.results` makes the page of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import UTC, datetime
 from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
@@ -27,6 +29,7 @@ from appa_core.metrics.spectra import power_spectrum
 from appa_core.steps.forecast import Forecaster, ForecastJob, prepare_forecast
 from appa_core.steps.model_scores import FieldScore, ModelScores
 from appa_core.steps.score import Comparison, ForecastStatistics, compare
+from benchmarks.tables import MeasuredTable
 from flows.cli import store_default
 from tasks.catalog import model_folder, state_source
 
@@ -102,6 +105,40 @@ class Skill:
             seed=job.request.seed,
             fields=rows,
         )
+
+
+def score_table(scores: ModelScores, date: str, command: str) -> MeasuredTable:
+    """Scores as a table of the results page.
+
+    Args:
+        scores: What was measured.
+        date: When, ISO 8601.
+        command: By what.
+    """
+    first, last, count = scores.starts
+    about = {
+        "command": command, "date": date, "weights": scores.model, "seed": str(scores.seed),
+        "data": scores.data, "starts": f"{count} from {first} to {last}",
+        "members": str(scores.members),
+    }  # fmt: skip
+    return MeasuredTable(about, pd.DataFrame([vars(field) for field in scores.fields]))
+
+
+def power_table(skill: Skill, about: Mapping[str, str]) -> MeasuredTable:
+    """Power of members over the truth's, by field, leads and wavenumber."""
+    last = min(72, skill.job.request.lead_hours)
+    rows = [
+        {
+            "field": label,
+            "leads (h)": f"{first}" if first == end else f"{first}-{end}",
+            "wavenumber": n,
+            "ratio": value,
+        }
+        for first, end in ((24, 24), (12, last))
+        for label, ratio in skill.power_ratio((first, end)).items()
+        for n, value in enumerate(ratio, WAVENUMBERS.start)
+    ]
+    return MeasuredTable(about, pd.DataFrame(rows))
 
 
 def start_dates(
@@ -230,8 +267,9 @@ def main() -> None:
     parser.add_argument("--between", nargs=2, metavar=("START", "END"), help="period of starts")
     parser.add_argument("--store", default=store_default())
     parser.add_argument("--write-scores", action="store_true", help="beside the weights")
+    parser.add_argument("--write-tables", type=Path, metavar="DIR", help="such as docs/scores")
     arguments = vars(parser.parse_args())
-    write = arguments.pop("write_scores")
+    write, tables = (arguments.pop(name) for name in ("write_scores", "write_tables"))
     skill = evaluate(arguments.pop("store"), **arguments)
     job, dates = skill.job, skill.dates
     sys.stdout.write(
@@ -242,6 +280,24 @@ def main() -> None:
     )
     if write:
         skill.scores.write(Path(job.model_folder))
+    if tables:
+        date = f"{datetime.now(UTC):%Y-%m-%d}"
+        table = score_table(
+            skill.scores, date, f"python -m benchmarks.skill {_changed(parser)}".strip()
+        )
+        table.write(tables / "forecasts.csv")
+        power_table(skill, table.about).write(tables / "forecast-power.csv")
+
+
+def _changed(parser: argparse.ArgumentParser) -> str:
+    """The options of the command line that are not as usual and bear on the scores."""
+    given = vars(parser.parse_args())
+    names = ("starts", "lead_hours", "members", "seed", "model", "source")
+    return " ".join(
+        f"--{name.replace('_', '-')} {given[name]}"
+        for name in names
+        if given[name] != parser.get_default(name)
+    )
 
 
 if __name__ == "__main__":

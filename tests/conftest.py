@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-pytest_plugins = ["tests.world", "tests.fuzzing"]
+pytest_plugins = ["tests.world", "tests.fuzzing", "tests.results"]
 
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")

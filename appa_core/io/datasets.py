@@ -93,6 +93,13 @@ def write_zarr_blocks(blocks: Iterable[xr.Dataset], path: Path) -> int:
     return count
 
 
+def _some(dataset: xr.Dataset, variables: Sequence[str] | None) -> xr.Dataset:
+    """Some variables of those that there are, and the times."""
+    if variables is None:
+        return dataset
+    return dataset[["time", *(v for v in variables if v in dataset.data_vars)]]
+
+
 class Archive(ABC):
     """States that can be read by time.
 
@@ -178,8 +185,7 @@ class StateArchive(Archive):
             low, high = self._starts[i], self._starts[i + 1]
             local = positions[(positions >= low) & (positions < high)] - low
             if local.size:
-                kept = part if variables is None else part[[v for v in variables if v in part]]
-                pieces.append(kept.isel(time=local).load())
+                pieces.append(_some(part, variables).isel(time=local).load())
         joined: xr.Dataset = xr.concat(
             pieces, "time", data_vars="minimal", coords="minimal", compat="override", join="exact"
         )

@@ -106,6 +106,16 @@ def _projections(grid: Grid, degrees: int) -> tuple[np.ndarray, ...]:
     )
 
 
+@lru_cache(maxsize=2)
+def _functions(grid: Grid, degrees: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """For every order, Legendre functions of the rows and their slopes, (H, degrees - m)."""
+    sine = np.sin(np.deg2rad(grid.latitudes))
+    return tuple(
+        (normalised_legendre(degrees, m, sine), legendre_slope(degrees, m, sine))
+        for m in range(degrees)
+    )
+
+
 def _waves(fields: np.ndarray, degrees: int) -> np.ndarray:
     """Zonal waves (..., H, degrees), complex."""
     return np.asarray(np.fft.rfft(fields, axis=-1)[..., :degrees] / fields.shape[-1])
@@ -153,14 +163,12 @@ def gradient(
     """
     degrees = degrees or resolved_degrees(grid)
     found = coefficients(fields, grid, degrees)
-    sine = np.sin(np.deg2rad(grid.latitudes))
     rows, columns = grid.shape
     east, north = (
         np.zeros((*fields.shape[:-2], rows, columns // 2 + 1), complex) for _ in range(2)
     )
-    for m in range(degrees):
+    for m, (value, slope) in enumerate(_functions(grid, degrees)):
         part = found[..., m:, m]
-        value, slope = normalised_legendre(degrees, m, sine), legendre_slope(degrees, m, sine)
         east[..., m] = np.einsum("hl,...l->...h", value, part) * (1j * m)
         north[..., m] = np.einsum("hl,...l->...h", slope, part)
     scale = columns / (EARTH_RADIUS_M * _cosine(grid))[:, None]

@@ -12,6 +12,7 @@ import pandas as pd
 from appa_core.climatology import SeasonalClimatology
 from appa_core.config.evaluation import EvaluationRequest, EventSpec
 from appa_core.errors import InputError
+from appa_core.io.datasets import Archive
 from appa_core.io.results import Result, ResultFields
 from appa_core.io.truth import TruthFields, positions
 from appa_core.steps.forecast import StateSource
@@ -65,14 +66,14 @@ class Evaluated:
         """Known states on the result's cells."""
         if self.truth is None:
             raise InputError(f"{self.result.folder}: no true states are known")
-        return TruthFields(self.truth.open(), self.truth.name, self.fields().grid)
+        return TruthFields(_archive(self.truth), self.truth.name, self.fields().grid)
 
     @property
     def known(self) -> list[int]:
         """States of the result whose truth is known."""
         if self.truth is None:
             return []
-        return np.flatnonzero(self.fields().valid_times.isin(self.truth.open().times)).tolist()
+        return np.flatnonzero(self.fields().valid_times.isin(_archive(self.truth).times)).tolist()
 
     @property
     def persists(self) -> bool:
@@ -80,7 +81,7 @@ class Evaluated:
         return (
             "persistence" in self.baselines
             and self.truth is not None
-            and self.fields().init_time in self.truth.open().times
+            and self.fields().init_time in _archive(self.truth).times
         )
 
     def parents(self, times: pd.DatetimeIndex) -> dict[str, str]:
@@ -98,6 +99,11 @@ class Evaluated:
         return [
             e for e in self.request.event_specs if e.variable == variable and e.channel in channels
         ]
+
+
+@lru_cache(maxsize=4)
+def _archive(source: StateSource) -> Archive:
+    return source.open()
 
 
 @lru_cache(maxsize=16)

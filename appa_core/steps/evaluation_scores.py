@@ -109,12 +109,21 @@ def _score_rows(name: str, group: _Group, pooling: Pooling) -> Iterator[dict[str
     drawn = {} if counts is None else _scores(name, group.means(counts), pooling.members)
     for score, values in found.items():
         low, high = _bounds(drawn.get(score), values)
-        for i, cell in enumerate(group.cells):
+        for i, cell in _scored_cells(group, score, values):
             yield {
                 "forecast": name, "score": score, **dict(zip(_KEYS, cell, strict=True)),
                 "lead_hours": group.lead, "season": group.season, "value": values[i],
                 "low": low[i], "high": high[i], "dates": len(group.dates),
             }  # fmt: skip
+
+
+def _scored_cells(
+    group: _Group, score: str, values: np.ndarray
+) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """Cells that have a score: an event is of one channel only."""
+    for i, cell in enumerate(group.cells):
+        if not (score.startswith("brier:") and np.isnan(values[i])):
+            yield i, cell
 
 
 def _bounds(drawn: np.ndarray | None, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -158,7 +167,7 @@ def _difference_rows(
         change = drawn[0][score] - drawn[1][score] if drawn[0] else None
         low, high = _bounds(change, a[score])
         p = _paired_p(score, one, two, daily, block)
-        for i, cell in enumerate(one.cells):
+        for i, cell in _scored_cells(one, score, a[score]):
             yield {
                 "score": score, **dict(zip(_KEYS, cell, strict=True)), "lead_hours": one.lead,
                 "season": one.season, "value": a[score][i], "other": b[score][i],

@@ -12,7 +12,7 @@ from appa_core.metrics.ranks import independent_patches, name_dispersion, rank_t
 from appa_core.metrics.regions import RegionWeights
 
 _FIELD = ["variable", "level", "lead_hours", "region"]
-CALIBRATION_COLUMNS = (*_FIELD, "chi2", "p", "slope", "bend", "samples", "verdict")
+CALIBRATION_COLUMNS = (*_FIELD, "chi2", "p", "slope", "bend", "samples", "dates", "verdict")
 _CHECK = ["check", "variable", "level", "band", "lead_hours", "source"]
 _POWER = ["variable", "level", "lead_hours", "source", "wavenumber"]
 #: Means over the globe whose changes since the first state are shown.
@@ -66,7 +66,7 @@ def calibration_table(
         cells = histogram.sum() / dates[0]
         samples = dates[1] * independent_patches(int(cells), shares[about["region"]])
         test = rank_test(histogram, samples)
-        rows.append(about | vars(test) | {"verdict": name_dispersion(test)})
+        rows.append(about | vars(test) | {"dates": dates[0], "verdict": name_dispersion(test)})
     return _levelled(pd.DataFrame(rows)[list(CALIBRATION_COLUMNS)])
 
 

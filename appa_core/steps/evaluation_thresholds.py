@@ -18,6 +18,7 @@ from appa_core.steps.evaluated import Evaluated
 from appa_core.steps.step import run_step
 
 _STATES = 120
+_PIECE = 4  # a source may read all levels to give one
 _FILE = "threshold.safetensors"
 
 
@@ -53,7 +54,10 @@ def _threshold(of: Evaluated, event: EventSpec) -> Artifact:
     recipe, times = _threshold_recipe(of, event)
 
     def build(folder: Path) -> Mapping[str, Any]:
-        states = of.truth_fields().read(event.variable, [event.level], times)[:, 0]
+        truth, level = of.truth_fields(), [event.level]
+        pieces = [times[low : low + _PIECE] for low in range(0, len(times), _PIECE)]
+        parts = [truth.read(event.variable, level, part)[:, 0] for part in pieces]
+        states = np.concatenate(parts)
         value = np.quantile(states, event.threshold / 100, axis=0).astype(np.float32)
         save_tensors(folder / _FILE, {"value": torch.from_numpy(value)})
         return {"states": len(times)}
