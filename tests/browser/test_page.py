@@ -239,7 +239,7 @@ def test_ranks_of_the_page_agree_with_numpy(visit):
     counts = page.evaluate(
         """() => {
           const state = { channel: 0, lead: 0, threshold: 0, above: true };
-          return Verification.ranksHere(state);
+          return Counts.ranks(state);
         }"""
     )
     arrays = page.evaluate(
