@@ -23,7 +23,7 @@ def smooth(rng: np.random.Generator, *shape: int) -> np.ndarray:
     lon = np.deg2rad(np.arange(64) * 5.625)[None]
     phase = rng.normal(size=shape).cumsum(-1)[..., None, None]
     wave = np.cos(lat) * np.sin(3 * lon + phase)
-    return np.asarray(wave + 0.03 * rng.normal(size=wave.shape))
+    return np.asarray(wave + 0.005 * rng.normal(size=wave.shape))
 
 
 def test_page_of_a_usual_forecast_stays_within_its_budget() -> None:
