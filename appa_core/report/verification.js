@@ -134,35 +134,13 @@ const Verification = (() => {
     $("band-hint").hidden = !mine.some((r) => Charts.isNumber(r.low));
   }
 
-  /** Area-weighted counts of the truth's rank among members, at one lead of the page. */
-  function ranksHere(state) {
-    const { block, truth } = Data.channel(state.channel);
-    if (!truth || block.members < 2) return [];
-    const counts = new Array(block.members + 1).fill(0);
-    const known = Data.field(state.channel, "truth", state.lead);
-    const members = Array.from({ length: block.members }, (_, m) =>
-      Data.field(state.channel, m, state.lead),
-    );
-    for (let i = 0; i < Data.points; i++) {
-      if (Number.isNaN(known[i])) continue;
-      let [below, ties] = [0, 0];
-      for (const values of members) {
-        if (values[i] < known[i]) below++;
-        else if (values[i] === known[i]) ties++;
-      }
-      const share = report.areaWeights[Math.floor(i / Data.columns)] / (ties + 1);
-      for (let rank = below; rank <= below + ties; rank++) counts[rank] += share;
-    }
-    return counts;
-  }
-
   function drawRanks(state) {
     const { block } = Data.channel(state.channel);
     const lead = report.leadHours[state.lead];
     const found = inRegion(ofChannel(tables.ranks, block), $("region").value)
       .filter((r) => isAt(r, lead))
       .sort((a, b) => a.rank - b.rank);
-    const counts = found.length ? found.map((r) => r.count) : ranksHere(state);
+    const counts = found.length ? found.map((r) => r.count) : Counts.ranks(state);
     const total = counts.reduce((a, b) => a + b, 0);
     const even = 1 / counts.length;
     const test = inRegion(ofChannel(tables.calibration, block), $("region").value).find((r) =>
@@ -187,28 +165,6 @@ const Verification = (() => {
     });
   }
 
-  /** Forecast probability, observed frequency and weight of each number of members. */
-  function reliabilityHere(state) {
-    const { block, truth } = Data.channel(state.channel);
-    if (!truth || block.members < 2) return [];
-    Data.countEvent(state.channel, state.threshold, state.above);
-    const chances = Data.field(state.channel, "probability", state.lead);
-    const known = Data.field(state.channel, "truth", state.lead);
-    const bins = Array.from({ length: block.members + 1 }, () => [0, 0]);
-    for (let i = 0; i < Data.points; i++) {
-      if (Number.isNaN(chances[i]) || Number.isNaN(known[i])) continue;
-      const bin = bins[Math.round((chances[i] / 100) * block.members)];
-      const weight = report.areaWeights[Math.floor(i / Data.columns)];
-      bin[0] += weight;
-      if (state.above ? known[i] > state.threshold : known[i] < state.threshold) bin[1] += weight;
-    }
-    return bins.map(([count, seen], k) => ({
-      forecast_probability: k / block.members,
-      observed_frequency: count ? seen / count : null,
-      count,
-    }));
-  }
-
   function drawReliability(state) {
     const { block } = Data.channel(state.channel);
     const lead = report.leadHours[state.lead];
@@ -216,7 +172,7 @@ const Verification = (() => {
     const found = inRegion(ofChannel(tables.reliability, block), $("region").value).filter(
       (r) => r.event === event && isAt(r, lead),
     );
-    const bins = event ? found : reliabilityHere(state);
+    const bins = event ? found : Counts.reliability(state);
     const used = bins
       .filter((b) => b.count > 0)
       .sort((a, b) => a.forecast_probability - b.forecast_probability);
@@ -310,5 +266,5 @@ const Verification = (() => {
     drawSpectra(state);
   }
 
-  return { connect, draw, offerEvents, ranksHere };
+  return { connect, draw, offerEvents };
 })();

@@ -46,7 +46,8 @@ def export_result(result: OpenResult, kind: str, layout: str, output: Path) -> P
     finally:
         if scratch.is_dir():
             shutil.rmtree(scratch, ignore_errors=True)
-        scratch.unlink(missing_ok=True)
+        elif scratch.is_file():
+            scratch.unlink()
     return output
 
 

@@ -80,7 +80,8 @@ def visit(browser, pages):
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
         page.on("request", lambda request: page.requested.append(request.url))
         page.goto(pages[name].as_uri())
-        page.wait_for_function("document.documentElement.dataset.shown")
+        # its policy forbids functions of text, which Playwright would wait for
+        page.wait_for_selector("html[data-shown]", state="attached")
         return page
 
     yield call

@@ -6,11 +6,8 @@ import base64
 import hashlib
 import json
 import re
-import zlib
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
-from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -18,77 +15,12 @@ import pytest
 
 from appa_core.errors import DataError, InputError
 from appa_core.report.coastlines import coastlines
-from appa_core.report.content import FieldBlock, ForecastReport, ReportTable, time_label
-from appa_core.report.encode import Quantised, script_safe_json
+from appa_core.report.content import ReportTable, time_label
+from appa_core.report.encode import script_safe_json
 from appa_core.report.fragments import number_text
 from appa_core.report.page import render_forecast_report
 from appa_core.report.units import Display, display_of
-from appa_core.schema import Grid
-
-GRID = Grid.equiangular(4, 8)
-LEADS = [6, 12, 18]
-NOTICE = "Simulated data: not the weather of these days."
-HOSTILE = "</script><script>alert('x')</script>&\"\u2028<!--"
-
-
-def block(name: str = "temperature_850", **changes: Any) -> FieldBlock:
-    rng = np.random.default_rng(0)
-    shape = (len(LEADS), *GRID.shape)
-    content: dict[str, Any] = {
-        "channel_name": name,
-        "label": "Temperature at 850 hPa",
-        "units": "K",
-        "truth": 280 + rng.normal(size=shape),
-        "ensemble": 280 + rng.normal(size=(2, *shape)),
-        "climatology": np.full(shape, 280.0),
-    }
-    return FieldBlock(**(content | changes))
-
-
-def score_row(**changes: Any) -> dict[str, Any]:
-    row = {"variable": "temperature", "level": 850, "lead_hours": 6, "rmse": 1.234, "crps": 0.7}
-    rest = {"spread": 1.1, "ssr": 0.9, "rmse_persistence": 2.0, "rmse_climatology": float("nan")}
-    return row | rest | changes
-
-
-def report(**changes: Any) -> ForecastReport:
-    content: dict[str, Any] = {
-        "title": "A forecast",
-        "simulated_notice": NOTICE,
-        "init_time": "2023-01-01T00",
-        "lead_hours": LEADS,
-        "latitudes": GRID.latitudes,
-        "longitudes": GRID.longitudes,
-        "fields": [block()],
-        "score_rows": [score_row()],
-        "provenance": {"Seed": 3, "Weights": {"Name": "small", "Digest": "ab12"}, "Keys": [1, 2]},
-    }
-    return ForecastReport(**(content | changes))
-
-
-class Page(HTMLParser):
-    """Elements and text of a page, and what its scripts hold."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, Mapping[str, str | None]]] = []
-        self.texts: dict[str, list[str]] = {}
-        self._open = ""
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self._open = tag
-
-    def handle_endtag(self, tag: str) -> None:
-        self._open = "" if tag == self._open else self._open
-
-    def handle_data(self, data: str) -> None:
-        self.texts.setdefault(self._open, []).append(data)
-
-    @property
-    def data(self) -> dict[str, Any]:
-        return dict(json.loads(self.texts["script"][0]))
+from tests.pages import GRID, HOSTILE, NOTICE, Page, block, report, score_row
 
 
 def test_page_loads_nothing_and_forbids_loading() -> None:
@@ -150,89 +82,6 @@ def test_slots_in_content_are_not_filled() -> None:
 
 def test_same_content_gives_the_same_page() -> None:
     assert render_forecast_report(report()) == render_forecast_report(report())
-
-
-def smooth(rng: np.random.Generator, *shape: int) -> np.ndarray:
-    """Waves with a little noise, as fields of weather have."""
-    lat = np.deg2rad(Grid.equiangular(32, 64).latitudes)[:, None]
-    lon = np.deg2rad(np.arange(64) * 5.625)[None]
-    phase = rng.normal(size=shape).cumsum(-1)[..., None, None]
-    wave = np.cos(lat) * np.sin(3 * lon + phase)
-    return np.asarray(wave + 0.03 * rng.normal(size=wave.shape))
-
-
-def test_page_of_a_usual_forecast_stays_within_its_budget() -> None:
-    grid, leads = Grid.equiangular(32, 64), [6 * i for i in range(1, 21)]
-    rng = np.random.default_rng(0)
-    fields = [
-        block(
-            name,
-            label=f"Field {name}",
-            truth=smooth(rng, 20),
-            ensemble=smooth(rng, 8, 20),
-            climatology=np.zeros((20, 32, 64)),
-        )
-        for name in "abcdefgh"
-    ]
-    axes = {"latitudes": grid.latitudes, "longitudes": grid.longitudes, "lead_hours": leads}
-    page = render_forecast_report(report(fields=fields, left_out=["Field x"], **axes), 2_500_000)
-    assert len(page.encode()) < 3e6
-    held = [f["name"] for f in Page(page).data["fields"]]
-    assert held == list("abcdefgh")[: len(held)]
-    assert 4 <= len(held) < 8
-    rest = ", ".join(f"Field {name}" for name in [*"abcdefgh"[len(held) :], "x"])
-    assert f"Not on this page, for its size: {rest}." in page
-
-
-def test_one_field_is_there_whatever_the_budget() -> None:
-    page = render_forecast_report(report(fields=[block("a"), block("b")]), 1)
-    assert [f["name"] for f in Page(page).data["fields"]] == ["a"]
-
-
-def test_quantisation_is_off_by_half_a_step_at_most() -> None:
-    values = np.random.default_rng(0).normal(5.0e4, 800.0, size=(7, 5)).astype(np.float32)
-    coded = Quantised.of(values, float(values.min()), float(values.max()))
-    assert np.abs(coded.values - values).max() <= coded.scale / 2 * (1 + 1e-9)
-    assert coded.scale == pytest.approx(np.ptp(values) / 4094, rel=1e-5)
-    constant = Quantised.of(np.full(3, 4.5), 4.5, 4.5)
-    np.testing.assert_array_equal(constant.values, 4.5)
-    holed = Quantised.of(np.array([1.0, np.nan, 2.0]), 1.0, 2.0)
-    np.testing.assert_allclose(holed.values, [1.0, np.nan, 2.0])
-
-
-def unpacked(field: Mapping[str, Any], times: int, grid: Grid) -> dict[str, np.ndarray]:
-    """Values of an embedded field, in display units, as its documentation says."""
-    planes = np.frombuffer(zlib.decompress(base64.b64decode(field["data"])), np.uint8)
-    low, high = planes.reshape(2, -1).astype(np.int64)
-    folded = low + 256 * high
-    change = np.where(folded % 2, -(folded + 1) // 2, folded // 2)
-    codes = change.reshape(-1, times, *grid.shape).cumsum(3).cumsum(1)
-    values = np.where(codes == 4095, np.nan, field["start"] + field["step"] * codes)
-    sizes = [field["members"] if name == "ensemble" else 1 for name in field["arrays"]]
-    parts = np.split(values, np.cumsum(sizes)[:-1])
-    return dict(zip(field["arrays"], parts, strict=True))
-
-
-def test_embedded_fields_read_back_in_display_units() -> None:
-    original = block()
-    embedded = Page(render_forecast_report(report())).data["fields"][0]
-    found = unpacked(embedded, len(LEADS), GRID)
-    assert set(found) == set(original.arrays)
-    for name, values in original.arrays.items():
-        shown = (values if values.ndim == 4 else values[None]) - 273.15
-        np.testing.assert_allclose(found[name], shown, atol=0.51 * embedded["step"])
-    assert embedded["units"] == "°C"
-    assert embedded["differenceUnits"] == "K"
-
-
-def test_cells_without_a_value_stay_so_where_they_may() -> None:
-    holed = block().ensemble.copy()
-    holed[..., 0] = np.nan
-    with pytest.raises(DataError, match="not finite"):
-        block(ensemble=holed)
-    sea = block(ensemble=holed, truth=None, climatology=None, may_be_missing=True)
-    found = unpacked(Page(render_forecast_report(report(fields=[sea]))).data["fields"][0], 3, GRID)
-    np.testing.assert_array_equal(np.isnan(found["ensemble"]), np.isnan(holed))
 
 
 def test_scores_are_shown_in_display_units_and_joined_by_channel() -> None:
