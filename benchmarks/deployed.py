@@ -9,8 +9,9 @@ from uuid import UUID
 
 from prefect import Flow, flow
 from prefect.client.orchestration import get_client
-from prefect.deployments.runner import EntrypointType, RunnerDeployment
+from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectNotFound
+from prefect.types.entrypoint import EntrypointType
 
 from benchmarks.chaos_parts import POOL
 from flows.cli import watch_if_asked

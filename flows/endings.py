@@ -9,6 +9,8 @@ from appa_core.errors import EXIT_STATUS, STOPPED_STATUS, AppaError, StoppedErro
 
 #: As a shell has it: 128 and the number of SIGINT.
 _INTERRUPTED_STATUS = 130
+# what Prefect says of an embedded server that does not start in time
+_NOT_STARTED = "ephemeral Prefect API server"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ def _is_of_server(error: BaseException | None) -> bool:
     """Whether an error, or what led to it, is that a server cannot be reached."""
     while error is not None:
         library = type(error).__module__.partition(".")[0]
-        if library in {"httpx", "httpcore"} and not hasattr(error, "response"):
+        is_of_network = library in {"httpx", "httpcore"} and not hasattr(error, "response")
+        if is_of_network or _NOT_STARTED in str(error):
             return True
         error = error.__cause__ or error.__context__
     return False

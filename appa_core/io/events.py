@@ -27,5 +27,5 @@ def tell(event: str, **facts: Any) -> None:
     """
     if _log.isEnabledFor(logging.INFO):
         known = {"event": event, **{k: v for k, v in facts.items() if v is not None}}
-        words = " ".join(f"{k}={v}" for k, v in known.items())
+        words = " ".join(f"{k} {v}" for k, v in known.items())
         _log.info("%s", words, extra={"facts": known})

@@ -10,8 +10,8 @@ import socket
 import sys
 from typing import Any
 
-from torch.distributed import TCPStore
-from torch.distributed.elastic.rendezvous import c10d_rendezvous_backend
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
+from torch.distributed.elastic.rendezvous import c10d_rendezvous_backend, dynamic_rendezvous
 from torch.distributed.run import main
 
 from appa_core.steps.worker import die_with_parent
@@ -35,7 +35,19 @@ def loopback_store(host_name: str, port: int, **settings: Any) -> TCPStore:
     return TCPStore(host_name, here, master_listen_fd=listening.detach(), **settings)
 
 
+def stay_on_loopback() -> None:
+    """Have torch make both of its stores by `loopback_store`: where agents meet, and ranks."""
+    backend: Any = c10d_rendezvous_backend
+    handler: Any = dynamic_rendezvous.DynamicRendezvousHandler
+
+    def make(_: Any, address: str, port: int) -> TCPStore:
+        return loopback_store(address, port, is_master=True, multi_tenant=True)
+
+    backend.TCPStore = loopback_store
+    handler._create_tcp_store_server = make  # noqa: SLF001
+
+
 if __name__ == "__main__":
     die_with_parent()
-    c10d_rendezvous_backend.TCPStore = loopback_store  # type: ignore[assignment,misc]
+    stay_on_loopback()
     main(sys.argv[1:])

@@ -14,8 +14,9 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import get_current_settings
 
-from appa_core.errors import ResourceError
+from appa_core.errors import InputError, ResourceError
 
 NAME = "appa: runs that fell silent"
 _HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -54,8 +55,14 @@ def register_silent_runs(within_seconds: float = 120.0) -> None:
     """Make the rule known to the server in use, in place of an earlier one.
 
     Raises:
+        InputError: No server is set; an embedded one would forget the rule.
         ResourceError: The server does not take it.
     """
+    if get_current_settings().api.url is None:
+        raise InputError(
+            "no Prefect server is set to register the rule on; start one (prefect server start) "
+            "and set PREFECT_API_URL"
+        )
     rule = silent_runs(within_seconds)
     try:
         with get_client(sync_client=True) as client:

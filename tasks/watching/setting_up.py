@@ -47,6 +47,8 @@ def watch(environment: Mapping[str, str] | None = None) -> None:
         handler = _log_handler(wanted[LOG_FORMAT] or "json", wanted[LOG_FILE])
         for name in ("appa", "appa_core", "tasks", "flows"):
             logging.getLogger(name).addHandler(handler)
+        # events are told once, not by handlers of others too
+        logging.getLogger("appa").propagate = False
     if wanted[METRICS_FILE] or wanted[METRICS_PORT]:
         _count(wanted[METRICS_FILE], wanted[METRICS_PORT])
 

@@ -65,6 +65,14 @@ def test_a_server_that_is_away_is_said_in_one_line(capsys, monkeypatch):
     assert "the same command continues" in printed
 
 
+def test_an_embedded_server_that_does_not_start(capsys):
+    error = RuntimeError("Timed out while attempting to connect to ephemeral Prefect API server.")
+    with pytest.raises(SystemExit) as stop:
+        run_command(failing(error), argparse.Namespace(traceback=False))
+    assert stop.value.code == 2
+    assert "the Prefect server (the embedded one) does not answer" in capsys.readouterr().err
+
+
 def test_an_option_given_as_two_dashes_is_a_mistake(capsys):
     """Of which argparse makes an empty list."""
     with pytest.raises(SystemExit) as stop:
