@@ -51,9 +51,10 @@ from prefect.client.schemas.actions import (  # noqa: E402
 )
 from prefect.client.schemas.objects import ConcurrencyLimitConfig  # noqa: E402
 from prefect.client.schemas.schedules import CronSchedule  # noqa: E402
-from prefect.deployments.runner import EntrypointType, RunnerDeployment  # noqa: E402
+from prefect.deployments.runner import RunnerDeployment  # noqa: E402
 from prefect.exceptions import ObjectAlreadyExists  # noqa: E402
 from prefect.flows import Flow  # noqa: E402
+from prefect.types.entrypoint import EntrypointType  # noqa: E402
 
 from appa_core.errors import InputError  # noqa: E402
 

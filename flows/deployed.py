@@ -7,7 +7,7 @@ says how each is deployed; `python -m flows.deploy` registers them all.
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from prefect import flow
 
@@ -72,7 +72,9 @@ def forecast_job(  # noqa: PLR0913
     Returns:
         The folder with the results.
     """
-    observing = {"observations": observations, "method": method} if observations else {}
+    observing: dict[str, Any] = {}
+    if observations:
+        observing = {"observations": observations, "method": method}
     work = partial(
         forecast, start, lead_hours=lead_hours, members=members, seed=seed, model=model,
         source=source, variables=tuple(variables) if variables else None,

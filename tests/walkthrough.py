@@ -86,6 +86,8 @@ class Site:
 
     def work(self) -> None:
         self.start("worker", "start", "--pool", "appa")
+        pool = f"{self.url}/api/work_pools/appa"
+        self.wait(lambda: httpx.get(pool, timeout=30).json()["status"] == "READY")
 
     def wait(self, is_so, seconds: float = 600.0) -> None:
         """Until something is so; a server that does not answer yet counts as not."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -128,7 +128,7 @@ def _series(ledger: DayLedger, sound: set[tuple[str, str]]) -> SeriesState:
     days = ledger.days()
     records = {day: ledger.find(day) for day in days}
     whole = {d: r for d, r in records.items() if r is not None and r.needs <= sound}
-    between = pd.date_range(days[0], days[-1], freq=DAY) if days else []
+    between = list(pd.date_range(days[0], days[-1], freq=DAY)) if days else []
     description = ledger.description()
     request = None if description is None else SeriesRequest(**description["request"])
     return SeriesState(
@@ -163,8 +163,8 @@ def _what(request: SeriesRequest | None) -> str:
     )
 
 
-def _texts(days: object) -> tuple[str, ...]:
-    return tuple(f"{day:%Y-%m-%d}" for day in days)  # type: ignore[attr-defined]
+def _texts(days: Iterable[pd.Timestamp]) -> tuple[str, ...]:
+    return tuple(f"{day:%Y-%m-%d}" for day in days)
 
 
 def _last_scores(store: ArtifactStore, found: Sequence[Holding]) -> pd.DataFrame:
