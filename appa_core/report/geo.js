@@ -49,12 +49,20 @@ const Geo = (() => {
     };
   }
 
+  /** Beyond the last row, how far a place is towards the same row across the pole; else null. */
+  function acrossPole(latitudes, latitude) {
+    const last = latitude > 0 ? latitudes[latitudes.length - 1] : latitudes[0];
+    const beyond = Math.abs(latitude) - Math.abs(last);
+    return last * latitude > 0 && beyond > 0 ? beyond / (2 * (90 - Math.abs(last))) : null;
+  }
+
   /** For each pixel, four grid points and two shares to interpolate with; -1 off the data. */
   function lookup(projection, width, height, centre, latitudes, longitudes) {
     const corners = new Int32Array(4 * width * height).fill(-1);
     const shares = new Float32Array(2 * width * height);
     const columns = longitudes.length;
     const [dLat, dLon] = [spacingOf(latitudes), spacingOf(longitudes)];
+    const around = columns % 2 === 0 && longitudes[0] + 360 - longitudes[columns - 1] < 1.5 * dLon;
     for (let j = 0; j < height; j++) {
       for (let i = 0; i < width; i++) {
         const place = placeOf(projection, i, j, width, height);
@@ -64,18 +72,20 @@ const Geo = (() => {
         const cells = covered(longitudes, bracket(longitudes, longitude, 360), longitude, 360, dLon);
         if (!rows || !cells) continue;
         const [[south, north, up], [west, east, right]] = [rows, cells];
+        const over = around ? acrossPole(latitudes, place[1]) : null;
+        const turn = over === null ? 0 : columns / 2;
         const pixel = j * width + i;
         corners.set(
           [
             south * columns + west,
             south * columns + east,
-            north * columns + west,
-            north * columns + east,
+            north * columns + ((west + turn) % columns),
+            north * columns + ((east + turn) % columns),
           ],
           4 * pixel,
         );
         shares[2 * pixel] = right;
-        shares[2 * pixel + 1] = up;
+        shares[2 * pixel + 1] = over ?? up;
       }
     }
     return { width, height, corners, shares };

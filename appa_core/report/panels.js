@@ -68,7 +68,7 @@ const Panels = (() => {
       const value = Palette.number(values[row * Data.columns + column]);
       let text = `${site ? `${siteText(site)}:` : "◎"} ${value} ${units}`;
       if (!site && DIFFERENCES.has(panel.id)) {
-        text += ` · area RMS ${Palette.number(Data.rootMeanSquare(values))} ${units}`;
+        text += ` · RMS ${Palette.number(Data.rootMeanSquare(values))} ${units}`;
       }
       panel.readout.textContent = text;
     }
