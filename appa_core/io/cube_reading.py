@@ -19,11 +19,16 @@ from appa_core.io.cube_layout import Block, CubeSpec
 from appa_core.io.datasets import Times
 from appa_core.io.hashing import file_sha256
 from appa_core.io.ledger import BlockRecord, Folder, Ledger
-from appa_core.io.shards import THREADS, DamageError, Shard, shard_name, year_folder
+from appa_core.io.shards import (
+    SMALL_BYTES,
+    THREADS,
+    DamageError,
+    Shard,
+    shard_name,
+    year_folder,
+)
 
 _ATTEMPTS = 3
-#: Chunks below this are decoded without threads, which would cost more than they save.
-_SMALL_BYTES = 1 << 17
 _REMOTE_THREADS = 16
 
 #: Positions of states in their block, and their rows in the result.
@@ -233,7 +238,7 @@ def _repair(folder: Folder, name: str, problem: str) -> str:
 @contextmanager
 def _pool(folder: Folder, chunk: int, threads: int | None) -> Iterator[_Each]:
     """What applies a function to tasks: threads, unless the chunks that they read are small."""
-    if folder.is_local and (threads == 1 or chunk < _SMALL_BYTES):
+    if folder.is_local and (threads == 1 or chunk < SMALL_BYTES):
         yield map
         return
     with ThreadPoolExecutor((threads or THREADS) if folder.is_local else _REMOTE_THREADS) as pool:

@@ -34,8 +34,8 @@ _ABSENT = np.iinfo(np.uint64).max
 _BYTES: dict[str, Any] = {"name": "bytes", "configuration": {"endian": "little"}}
 _CRC: dict[str, Any] = {"name": "crc32c"}
 _SAME_PLACE = 1e-4
-#: Chunks below this are encoded without threads, which would cost more than they save.
-_SMALL_BYTES = 1 << 17
+#: Chunks below this are coded without threads, which would cost more than they save.
+SMALL_BYTES = 1 << 17
 _EPOCH = np.datetime64("1900-01-01", "ns")
 # of what zarr offers, the fastest on fields of floats and nearly the smallest: see ADR 7
 _codec = blosc.Blosc(cname="lz4", clevel=5, shuffle=blosc.BITSHUFFLE, blocksize=0)
@@ -249,7 +249,7 @@ def write_shard(
     digest, ends = hashlib.sha256(), [0]
     with path.open("wb") as handle, ThreadPoolExecutor(THREADS) as pool:
         first, rest = _split(states)
-        each = map if first.nbytes < _SMALL_BYTES else pool.map
+        each = map if first.nbytes < SMALL_BYTES else pool.map
         for chunk in each(encode, rest):
             handle.write(chunk)
             digest.update(chunk)

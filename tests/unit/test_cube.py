@@ -58,7 +58,7 @@ def test_large_reads_are_the_same_as_small_ones(cube, monkeypatch):
     fill(cube, FIRST, Block(2020, 1))
     times = cube.times()
     small = cube.read(times)
-    monkeypatch.setattr(cube_reading, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(cube_reading, "SMALL_BYTES", 0)
     xr.testing.assert_identical(cube.read(times), small)
 
 
