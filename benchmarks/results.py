@@ -73,8 +73,9 @@ def rendered(page: str, scores: Path = SCORES) -> str:
         if not path.is_file():
             raise InputError(f"{path} is absent, of which the page has a table; measure it first")
         table = MeasuredTable.read(path)
-        show = _SHOWN.get(found[2], lambda rows: markdown(rows, {}))
-        return f"{found[1]}{table.caption}\n\n{show(table.rows)}\n{found[3]}"
+        show = _SHOWN.get(found[2])
+        shown = show(table.rows) if show else markdown(table.rows, {})
+        return f"{found[1]}{table.caption}\n\n{shown}\n{found[3]}"
 
     return _BLOCK.sub(block, page)
 

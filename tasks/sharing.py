@@ -76,7 +76,7 @@ def _side_by_side(
     queue: _Queue, series: Series, policy: Policy, chunk_days: int, max_parallel: int
 ) -> None:
     running: list[PrefectFuture[Lane]] = []
-    runner: ThreadPoolTaskRunner[PrefectFuture[Lane]] = ThreadPoolTaskRunner(max_parallel)
+    runner: ThreadPoolTaskRunner[Lane] = ThreadPoolTaskRunner(max_parallel)
     with runner:
         while queue.free or queue.blocked or running:
             while queue.free and len(running) < max_parallel:

@@ -89,7 +89,7 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
         one = array.reset_coords(drop=True).to_dataset(name=str(name)).drop_encoding()
         one = one.drop_vars(list(one.coords))
         dtype = "float32" if array.dtype.kind == "f" else array.dtype
-        settings = {
+        settings: dict[str, Any] = {
             "zlib": True, "complevel": 4, "shuffle": True, "dtype": dtype, "_FillValue": None,
             "chunksizes": _plane(array),
         }  # fmt: skip
@@ -131,8 +131,8 @@ def cf_dataset(dataset: xr.Dataset) -> xr.Dataset:
             "standard_name": "height", "units": "m", "positive": "up", "long_name": "height",
         }  # fmt: skip
         out = out.assign_coords({_height_name(height): ((), height, attrs)})
-    for name in out.data_vars:
-        _describe(out, str(name))
+    for variable in out.data_vars:
+        _describe(out, str(variable))
     return out.assign_attrs(Conventions="CF-1.11")
 
 

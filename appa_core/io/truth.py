@@ -119,5 +119,5 @@ def require_finite(
             who = f", member {member}" if len(values) > 1 else ""
             raise DataError(
                 f"{what} hold values of {variable}{where} at "
-                f"{pd.Timestamp(times[time]):%Y-%m-%dT%H:%M} UTC{who} that are not finite"
+                f"{pd.DatetimeIndex(times)[time]:%Y-%m-%dT%H:%M} UTC{who} that are not finite"
             )

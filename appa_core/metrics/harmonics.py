@@ -206,7 +206,7 @@ def _wind_projections(grid: Grid, degrees: int) -> tuple[np.ndarray, ...]:
         count = degrees - m
         out = np.zeros((2 * count, 2, len(lat)), complex)
         kept = np.r_[skip:count, count + skip : 2 * count]
-        out[np.ix_(kept, [0, 1], np.flatnonzero(inner))] = inverse.reshape(len(kept), 2, -1)
+        out[np.ix_(kept, np.arange(2), np.flatnonzero(inner))] = inverse.reshape(len(kept), 2, -1)
         maps.append(out.reshape(2 * count, 2 * len(lat)))
     return tuple(maps)
 

@@ -61,7 +61,7 @@ def packed(codes: np.ndarray) -> str:
     Returns:
         Base64.
     """
-    change = np.diff(codes.astype(np.int32), axis=1, prepend=0)
+    change: np.ndarray = np.diff(codes.astype(np.int32), axis=1, prepend=0)
     change = np.diff(change, axis=3, prepend=0)
     folded = (change << 1) ^ (change >> 31)
     planes = np.stack([folded & 255, folded >> 8]).astype(np.uint8)

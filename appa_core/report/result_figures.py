@@ -78,7 +78,8 @@ def _edges(centres: np.ndarray, bound: float) -> np.ndarray:
     """Edges of cells between their centres, within [-bound, bound]."""
     middle = (centres[1:] + centres[:-1]) / 2
     first, last = 2 * centres[0] - middle[0], 2 * centres[-1] - middle[-1]
-    return np.clip(np.concatenate([[first], middle, [last]]), -bound, bound)
+    edges: np.ndarray = np.concatenate([[first], middle, [last]])
+    return edges.clip(-bound, bound)
 
 
 def plume(content: ForecastReport, block: FieldBlock) -> Figure:

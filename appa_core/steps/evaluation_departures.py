@@ -43,6 +43,7 @@ def departure_table(results: Sequence[Result]) -> pd.DataFrame:
     kept = frame[read & frame["status"].isin([USED, WITHHELD])].rename(columns={"status": "used"})
     rows: list[dict[str, Any]] = []
     for keys, part in kept.groupby(_KEYS, sort=True):
+        about: dict[str, Any] = dict(zip(_KEYS, keys, strict=True))
         found = departure_statistics(
             part[f"{BACKGROUND}_departure"].to_numpy(float),
             part[f"{ANALYSIS}_departure"].to_numpy(float),
@@ -50,10 +51,10 @@ def departure_table(results: Sequence[Result]) -> pd.DataFrame:
             part[f"{BACKGROUND}_spread"].to_numpy(float),
             members,
         )
-        row = dict(zip(_KEYS, keys, strict=True)) | vars(found)
+        row = about | vars(found)
         if row["used"] == WITHHELD:
             unknown = ("error_desroziers", "error_ratio", "spread_desroziers", "spread_ratio")
             row |= dict.fromkeys(unknown, float("nan"))
-        row["crps_background"], row["crps_analysis"] = summary.loc[keys, _CRPS]
+        row["crps_background"], row["crps_analysis"] = summary.loc[tuple(about.values()), _CRPS]
         rows.append(row)
     return pd.DataFrame(rows, columns=list(COLUMNS))

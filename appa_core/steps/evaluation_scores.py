@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -202,13 +202,13 @@ def _groups(table: pd.DataFrame, pooling: Pooling) -> list[_Group]:
     for lead, part in table.groupby("lead_hours", sort=True):
         is_long = pooling.is_analysis and (part["region"] == GLOBAL).any()
         # every time of a long trajectory in every region is more than anyone reads
-        parts.append((int(lead), part[part["region"] == GLOBAL] if is_long else part))
+        parts.append((int(cast(int, lead)), part[part["region"] == GLOBAL] if is_long else part))
     found = []
-    for lead, part in parts:
-        for season in seasons if lead is None or not pooling.is_analysis else [ALL]:
+    for hours, part in parts:
+        for season in seasons if hours is None or not pooling.is_analysis else [ALL]:
             chosen = part if season == ALL else part[part["season"] == season]
             if len(chosen):
-                found.append(_group(chosen, lead, season))
+                found.append(_group(chosen, hours, season))
     return found
 
 
@@ -237,4 +237,5 @@ def _group(table: pd.DataFrame, lead: int | None, season: str) -> _Group:
 
 def season_of(times: pd.Series) -> np.ndarray:
     """Meteorological seasons of times, by name."""
-    return np.asarray(_SEASONS, object)[times.dt.month.to_numpy() % 12 // 3]
+    names: np.ndarray = np.asarray(_SEASONS, object)[times.dt.month.to_numpy() % 12 // 3]
+    return names

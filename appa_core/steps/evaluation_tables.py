@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -60,7 +60,7 @@ def calibration_table(
     shares = dict(zip(weights.names, weights.shares, strict=True))
     rows: list[dict[str, Any]] = []
     for keys, part in counts.groupby(_FIELD, dropna=False, sort=False):
-        about = dict(zip(_FIELD, keys, strict=True))
+        about: dict[str, Any] = dict(zip(_FIELD, keys, strict=True))
         histogram = part.sort_values("rank")["count"].to_numpy(float)
         dates = cases[None if is_analysis else int(about["lead_hours"])]
         cells = histogram.sum() / dates[0]
@@ -78,7 +78,7 @@ def _cases(ranks: pd.DataFrame, *, is_analysis: bool) -> dict[int | None, tuple[
         dates = part[["valid_time", "init_time"]].drop_duplicates()
         times = np.sort(dates["valid_time"].to_numpy())
         blocks = -(-len(times) // block_length(times))
-        found[None if pd.isna(lead) else int(lead)] = (len(times), blocks)
+        found[None if pd.isna(lead) else int(cast(float, lead))] = (len(times), blocks)
     return found
 
 

@@ -121,8 +121,8 @@ def dated_scores(result: OpenResult) -> pd.DataFrame:
         var_name="score",
         value_name="value",
     )
-    groups = long.groupby([*_KEYS, "date"], dropna=False, sort=False, as_index=False)
-    return groups["value"].mean()
+    groups = long.groupby([*_KEYS, "date"], dropna=False, sort=False)
+    return groups["value"].mean().reset_index()
 
 
 def _check_alike(result: OpenResult, other: OpenResult) -> None:
