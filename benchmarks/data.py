@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import re
 import shutil
 import statistics
 import sys
@@ -33,6 +32,7 @@ from appa_core.steps.coder import RegisteredCoder
 from appa_core.steps.ingest import IngestJob
 from appa_core.steps.statistics import statistics_parts, sum_part
 from benchmarks.encoding import EncodingRates, WideCoder, measure_encoding
+from benchmarks.memory import peak_memory
 from benchmarks.stores import START, ingest_all, seconds, write_source
 from tasks.catalog import model_folder
 
@@ -151,12 +151,6 @@ def measure_stores(folder: Path, states: int, rounds: int) -> tuple[dict[str, fl
         f"{torch.get_num_threads()} threads."
     )
     return {name: size / 1e6 / value for name, value in medians.items()}, setting
-
-
-def peak_memory() -> float:
-    """Most memory that this process had, MiB (Linux; a new process counts from zero)."""
-    status = Path("/proc/self/status").read_text("ascii")
-    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
 
 
 def _grown(folder: str, states: int) -> tuple[float, float]:
