@@ -12,7 +12,7 @@ from typing import Any, Literal
 from prefect import flow
 
 from appa_core.config.presets import load_preset
-from flows.cli import prepare_environment, store_default
+from flows.cli import prepare_environment, store_default, watch_if_asked
 from flows.forecast import forecast
 from flows.nightly import nightly_ingest, yesterday
 from flows.reanalysis import reanalysis
@@ -20,10 +20,11 @@ from flows.train import train
 from tasks.arrivals import Patience
 from tasks.attempts import attempt
 from tasks.cluster import ClusterSettings
+from tasks.figures import show_files
 from tasks.launch import LaunchSettings
-from tasks.result_pages import show_result
 
 prepare_environment(verbose=True)
+watch_if_asked()
 HOUR = 3600
 Method = Literal[
     "mmps", "sda", "dps", "pigdm", "repaint", "latent-3dvar", "latent-4dvar", "4dvar", "es-mda",
@@ -82,7 +83,7 @@ def forecast_job(  # noqa: PLR0913
         store=store or None, output=output or None, **observing,
     )  # fmt: skip
     result = attempt("forecast", work)
-    show_result(str(result.output), "forecast", "forecast")
+    show_files(str(result.output), "forecast")
     return str(result.output)
 
 
@@ -134,7 +135,7 @@ def reanalysis_job(  # noqa: PLR0913
         output=output or None, cluster=ClusterSettings(dask_address or None, workers),
     )  # fmt: skip
     result = attempt("reanalysis", work)
-    show_result(str(result.output), "reanalysis", "reanalysis")
+    show_files(str(result.output), "reanalysis")
     return str(result.output)
 
 

@@ -28,7 +28,7 @@ from prefect import flow  # noqa: E402
 from appa_core.errors import IntegrityError  # noqa: E402
 from appa_core.io.store import ArtifactStore  # noqa: E402
 from appa_core.steps.overview import Overview, overview  # noqa: E402
-from tasks.pages import publish_page  # noqa: E402
+from tasks.figures import publish_page  # noqa: E402
 
 _SHOWN_DAYS = 10
 
