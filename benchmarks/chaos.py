@@ -21,7 +21,7 @@ from pathlib import Path
 
 from appa_core.errors import AppaError, ResourceError
 from appa_core.io.store import write_atomically
-from benchmarks.chaos_jobs import FLOW, JOBS, RANK, Job, Work, store_digest
+from benchmarks.chaos_jobs import FLOW, JOBS, RANK, Job, Work, calm_folder, store_digest
 from benchmarks.chaos_jobs import events as events_of
 from benchmarks.chaos_parts import Parts, deployed_run, kill, ranks
 from benchmarks.chaos_report import Round, faults, report
@@ -151,7 +151,7 @@ class Campaign:
         with Parts(self._folder / "parts") as parts:
             for number, job in enumerate(JOBS):
                 if str(number) not in self.digests:
-                    calm = self._folder / f"calm-{number}"
+                    calm = calm_folder(self._folder, number)
                     run_job(job, parts, calm, ())
                     self.digests[str(number)] = store_digest(calm / "store")
                     self._keep()

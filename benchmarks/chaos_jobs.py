@@ -19,7 +19,9 @@ from appa_core.io.store import ArtifactStore
 #: Of the preset `tiny`: what a training does again is counted in these.
 CHECKPOINT_ITERATIONS = 10
 _NOT_DATA = ("-checkpoint",)
-_DRAWN = (
+_REGISTER = "--register"
+_FIVE_DAYS = (
+    "reanalysis", "--start", "2023-12-20", "--end", "2023-12-25",
     "--observations", "simulated:stations=0.05,orbiters=1", "--truth", "sample",
     "--withhold", "0.1", "--members", "4",
 )  # fmt: skip
@@ -32,9 +34,9 @@ class Job:
     Args:
         name: Of its module in `flows`.
         arguments: Of its command line, besides the store and where it writes.
-        on_dask: Whether it takes a running Dask cluster.
         writes: Options that name folders of results.
         victims: Kinds of processes that are killed while it runs.
+        draws: Whether it draws with the networks that the first job, undisturbed, has trained.
         deployed: Whether a Prefect worker runs it.
     """
 
@@ -42,7 +44,7 @@ class Job:
     arguments: tuple[str, ...]
     writes: tuple[str, ...]
     victims: tuple[str, ...]
-    on_dask: bool = True
+    draws: bool = False
     deployed: bool = False
 
     @property
@@ -51,11 +53,17 @@ class Job:
         return f"{self.name}, deployed" if self.deployed else self.name
 
     def argv(self, folder: Path, dask: str) -> list[str]:
-        """Its command line, in a folder of its own."""
-        words = [*self.arguments, "--store", str(folder / "store")]
+        """Its command line, in a folder of its own beside those of other jobs."""
+        words = [*self.arguments, "--store", str(folder / "store"), "--dask-address", dask]
         for option in self.writes:
             words += [option, str(folder / option.strip("-"))]
-        return words + (["--dask-address", dask] if self.on_dask else [])
+        trained = calm_folder(folder.parent, 0) / _REGISTER.strip("-")
+        return words + (["--model", str(trained)] if self.draws else [])
+
+
+def calm_folder(folder: Path, number: int) -> Path:
+    """Where a job runs undisturbed."""
+    return folder / f"calm-{number}"
 
 
 FLOW, RANK = "flow process", "torchrun rank"
@@ -63,27 +71,16 @@ DASK_WORKER, DASK_SCHEDULER = "Dask worker", "Dask scheduler"
 SERVER, WORKER = "Prefect server", "Prefect worker"
 _EVERYWHERE = (FLOW, DASK_WORKER, DASK_SCHEDULER, SERVER)
 
-#: What is disturbed; a backfill is one more line.
+#: What is disturbed.
 JOBS = (
     Job(
         "pipeline",
         ("--preset", "tiny", "--nproc", "2"),
-        ("--register", "--output", "--logs"),
+        (_REGISTER, "--output", "--logs"),
         (*_EVERYWHERE, RANK),
     ),
-    Job(
-        "reanalysis",
-        ("--start", "2023-12-20", "--end", "2023-12-25", *_DRAWN, "--model", "small"),
-        ("--output",),
-        _EVERYWHERE,
-    ),
-    Job(
-        "reanalysis",
-        ("--start", "2023-12-26", "--end", "2023-12-29", *_DRAWN, "--model", "small"),
-        ("--output",),
-        (*_EVERYWHERE, WORKER),
-        deployed=True,
-    ),
+    Job("backfill", _FIVE_DAYS, ("--output",), _EVERYWHERE, draws=True),
+    Job("backfill", _FIVE_DAYS, ("--output",), (*_EVERYWHERE, WORKER), draws=True, deployed=True),
 )
 
 
