@@ -12,6 +12,7 @@ import argparse
 import json
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -195,6 +196,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--folder", type=Path, default=Path("chaos"), help="what is kept (default: %(default)s)")
     add("--output", type=Path, help="write the page here (default: print it)")
     arguments = parser.parse_args(argv)
+    # so that parts are ended too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     campaign = Campaign(arguments.folder.absolute(), arguments.seed)
     try:
         campaign.run(arguments.kills)

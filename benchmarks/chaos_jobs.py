@@ -12,6 +12,7 @@ from typing import Any
 
 from appa_core.io.census import children
 from appa_core.io.cube import Cube
+from appa_core.io.day_ledger import SERIES, all_series
 from appa_core.io.events import BEGUN, COMMITTED, TRAINED
 from appa_core.io.hashing import content_key
 from appa_core.io.store import ArtifactStore
@@ -85,7 +86,7 @@ JOBS = (
 
 
 def store_digest(folder: str | Path) -> str:
-    """Hash of all data in a store: which artifacts and blocks, and their content.
+    """Hash of all data in a store: which artifacts, blocks and days, and their content.
 
     Checkpoints are left out: which of them are kept depends on where a training was resumed.
     """
@@ -94,8 +95,13 @@ def store_digest(folder: str | Path) -> str:
 
 
 def _digests(store: ArtifactStore) -> Iterator[tuple[str, str]]:
+    for series in all_series(store):
+        for day in series.days():
+            record = series.find(day)
+            content = "damaged" if record is None else content_key([record.key, record.digest])
+            yield f"{SERIES}/{series.key}/{day:%Y-%m-%d}", content
     for step in children(store, ""):
-        if step.endswith(_NOT_DATA):
+        if step == SERIES or step.endswith(_NOT_DATA):
             continue
         for artifact in store.artifacts(step) if not _holds_cubes(store, step) else ():
             yield f"{step}/{artifact.key}", artifact.verify().digest

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from appa_core.io.day_ledger import DayLedger, DayRecord
 from appa_core.io.store import ArtifactStore, Recipe
 from appa_core.steps.step import run_step
 from benchmarks.chaos import Campaign
@@ -58,6 +59,21 @@ def test_the_digest_does_not_depend_on_when(tmp_path):
         for name in names:
             make(tmp_path / store, name, name)
     assert store_digest(tmp_path / "a") == store_digest(tmp_path / "b")
+
+
+def test_days_are_data_and_the_time_they_took_is_not(tmp_path):
+    def add(store, **changes):
+        content = {
+            "day": "2024-01-01", "key": "k", "inputs": "i", "previous": "", "artifacts": {},
+            "pieces": (), "digest": "d", "wall_seconds": 1.0, "created": "now",
+        }  # fmt: skip
+        DayLedger(ArtifactStore(tmp_path / store), "series").add(DayRecord(**content | changes))
+        return store_digest(tmp_path / store)
+
+    first = add("a")
+    assert add("b", wall_seconds=2.0, created="later") == first
+    assert add("c", digest="e") != first
+    assert add("a", day="2024-01-02") != first
 
 
 def test_what_is_wrong_is_said():
