@@ -22,7 +22,7 @@ from pathlib import Path
 
 from appa_core.errors import AppaError, ResourceError
 from appa_core.io.store import write_atomically
-from benchmarks.chaos_jobs import FLOW, JOBS, RANK, Job, Work, calm_folder, store_digest
+from benchmarks.chaos_jobs import FLOW, JOBS, RANK, STORE, Job, Work, calm_folder, store_digest
 from benchmarks.chaos_jobs import events as events_of
 from benchmarks.chaos_parts import Parts, deployed_run, kill, ranks
 from benchmarks.chaos_report import Round, faults, report
@@ -81,14 +81,15 @@ class Runner:
 
     def _start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        words = self._job.argv(self._folder, self._parts.dask)
         module = [f"flows.{self._job.name}"]
         if self._job.deployed:
             module = ["benchmarks.chaos_deployed", self._job.name]
+        words = self._job.argv(self._parts.dask)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", *module, *words],
-                env=self._parts.environment, stdout=log, stderr=log, start_new_session=True,
+                cwd=self._folder, env=self._parts.environment, stdout=log, stderr=log,
+                start_new_session=True,
             )  # fmt: skip
         self.starts += 1
 
@@ -154,7 +155,7 @@ class Campaign:
                 if str(number) not in self.digests:
                     calm = calm_folder(self._folder, number)
                     run_job(job, parts, calm, ())
-                    self.digests[str(number)] = store_digest(calm / "store")
+                    self.digests[str(number)] = store_digest(calm / STORE)
                     self._keep()
             while self.kills < kills:
                 self._add(parts, kills - self.kills)
@@ -169,7 +170,7 @@ class Campaign:
         plan = [(kind, rng.randint(1, 6)) for kind in kinds[:most]]
         folder = self._folder / "disturbed"
         done = run_job(job, parts, folder, plan)
-        done.is_same = store_digest(folder / "store") == self.digests[str(number)]
+        done.is_same = store_digest(folder / STORE) == self.digests[str(number)]
         self.rounds.append(done)
         self._keep()
         killed, data = ", ".join(done.kills) or "nothing", "same" if done.is_same else "OTHER"

@@ -21,6 +21,7 @@ from appa_core.io.store import ArtifactStore
 CHECKPOINT_ITERATIONS = 10
 _NOT_DATA = ("-checkpoint",)
 _REGISTER = "--register"
+STORE = "store"
 _FIVE_DAYS = (
     "reanalysis", "--start", "2023-12-20", "--end", "2023-12-25",
     "--observations", "simulated:stations=0.05,orbiters=1", "--truth", "sample",
@@ -53,12 +54,15 @@ class Job:
         """What to call it."""
         return f"{self.name}, deployed" if self.deployed else self.name
 
-    def argv(self, folder: Path, dask: str) -> list[str]:
-        """Its command line, in a folder of its own beside those of other jobs."""
-        words = [*self.arguments, "--store", str(folder / "store"), "--dask-address", dask]
+    def argv(self, dask: str) -> list[str]:
+        """Its command line, in a folder of its own beside those of other jobs.
+
+        Paths are relative, since results name the model as the command did.
+        """
+        words = [*self.arguments, "--store", STORE, "--dask-address", dask]
         for option in self.writes:
-            words += [option, str(folder / option.strip("-"))]
-        trained = calm_folder(folder.parent, 0) / _REGISTER.strip("-")
+            words += [option, option.strip("-")]
+        trained = calm_folder(Path(".."), 0) / _REGISTER.strip("-")
         return words + (["--model", str(trained)] if self.draws else [])
 
 

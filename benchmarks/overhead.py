@@ -28,8 +28,9 @@ from appa_core.config.requests import forecast_request
 from appa_core.steps.forecast import ForecastJob, prepare_forecast
 from benchmarks.chaos_report import table
 from benchmarks.overhead_runs import Queue, queue_runs
-from flows.cli import prepare_environment, start_server
+from flows.cli import prepare_environment
 from flows.forecast import run_forecast
+from flows.server import start_server
 from tasks.catalog import model_folder, state_source
 
 _STEP_MS, _SHARE = 15.0, 0.05

@@ -6,8 +6,6 @@ import argparse
 import importlib
 import os
 import sys
-import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +13,6 @@ from appa_core.errors import EXIT_STATUS, InputError
 from appa_core.io.secrets import redacted
 from flows.endings import ending_of
 
-_STARTING: list[threading.Thread] = []
 _WATCHING = ("APPA_LOG", "APPA_METRICS")
 _ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -36,15 +33,15 @@ def store_default() -> str:
 class Parser(argparse.ArgumentParser):
     """A parser that takes `--option=--` for a mistake, of which argparse makes an empty list."""
 
-    def parse_args(  # type: ignore[override]
+    def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> argparse.Namespace:
-        """What was typed; ends the process with status 2 if it is malformed."""
-        found = super().parse_args(args, namespace)
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """What was typed, and what is left; a mistake ends the process with status 2."""
+        found, rest = super().parse_known_args(args, namespace)
         for action in self._actions:
             if action.nargs is None and [] in _each(getattr(found, action.dest, None), action):
-                self.error(f"argument {action.option_strings[0]}: expected one argument")
-        return found
+                self.error(f"argument {'/'.join(action.option_strings)}: expected one argument")
+        return found, rest
 
 
 def _each(value: Any, action: argparse.Action) -> list[Any]:
@@ -54,6 +51,12 @@ def _each(value: Any, action: argparse.Action) -> list[Any]:
 def new_parser(name: str, description: str) -> Parser:
     """A parser with the options that every command has."""
     parser = Parser(prog=f"python -m flows.{name}", description=description)
+    add_common_options(parser)
+    return parser
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Options that every command has, or each of the commands of one module."""
     parser.add_argument(
         "--store",
         default=store_default(),
@@ -61,7 +64,6 @@ def new_parser(name: str, description: str) -> Parser:
         help="where artifacts live (default: APPA_STORE, else ./appa-store)",
     )
     parser.add_argument("--traceback", action="store_true", help="show where an error arose")
-    return parser
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -261,37 +263,6 @@ def prepare_environment(*, verbose: bool) -> None:
     for name, value in _ENVIRONMENT.items():
         if not (verbose and name == "PREFECT_LOGGING_LEVEL"):
             os.environ.setdefault(name, value)
-
-
-def start_server() -> float:
-    """Start Prefect's embedded server, unless one is set or runs; returns seconds.
-
-    The first flow would start it; a command that tells its own time starts it before.
-    """
-    began = time.perf_counter()
-    orchestration = importlib.import_module("prefect.client.orchestration")
-    with orchestration.get_client(sync_client=True) as client:
-        client.hello()
-    return time.perf_counter() - began
-
-
-def begin_server() -> None:
-    """Start Prefect's embedded server beside what is loaded next, unless one is set.
-
-    It takes longer than all imports together; `await_server` waits for what is left of that.
-    `APPA_SERVER=late` leaves it to the first flow.
-    """
-    settings = importlib.import_module("prefect.settings").get_current_settings()
-    if settings.api.url is None and os.environ.get("APPA_SERVER") != "late":
-        thread = threading.Thread(target=start_server, name="prefect-server", daemon=True)
-        thread.start()
-        _STARTING.append(thread)
-
-
-def await_server() -> None:
-    """Wait for a server that `begin_server` starts; else nothing."""
-    while _STARTING:
-        _STARTING.pop().join()
 
 
 def watch_if_asked() -> None:

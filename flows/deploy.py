@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import argparse
 
-from flows.cli import prepare_environment, run_command
+from flows.cli import Parser, prepare_environment, run_command
 
 
 def _parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m flows.deploy", description="Register all deployments."
-    )
+    parser = Parser(prog="python -m flows.deploy", description="Register all deployments.")
     add = parser.add_argument
     add("--file", help="what is deployed (default: infra/prefect.yaml)")
     add(

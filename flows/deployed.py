@@ -13,6 +13,7 @@ from prefect import flow
 
 from appa_core.config.presets import load_preset
 from flows.cli import prepare_environment, store_default, watch_if_asked
+from flows.evaluate import evaluate, newest_result
 from flows.forecast import forecast
 from flows.nightly import nightly_ingest, yesterday
 from flows.reanalysis import reanalysis
@@ -137,6 +138,51 @@ def reanalysis_job(  # noqa: PLR0913
     result = attempt("reanalysis", work)
     show_files(str(result.output), "reanalysis")
     return str(result.output)
+
+
+@flow(name="evaluation-job", timeout_seconds=24 * HOUR)
+def evaluation_job(  # noqa: PLR0913
+    results: list[str] | None = None,
+    *,
+    against: list[str] | None = None,
+    truth: str = "",
+    regions: list[str] | None = None,
+    events: list[str] | None = None,
+    resamples: int = 1000,
+    device: Device = "cpu",
+    workers: int = 0,
+    dask_address: str = "",
+    store: str = "",
+    output: str = "",
+) -> str:
+    """Scores with intervals, calibration, physics and spectra of finished results.
+
+    Args:
+        results: Folders of results on the worker's machine, pooled over their dates; empty: the
+            newest below ./results.
+        against: Folders of another run's results to compare with.
+        truth: Catalog entry of known states; empty: those that the results name.
+        regions: Such as tropics, or south,north,west,east; empty: tropics, both extratropics.
+        events: Such as 2m_temperature>303.15; empty: none.
+        resamples: Draws of dates.
+        device: Where the autoencoder runs.
+        workers: Processes that score pieces side by side; 0: none.
+        dask_address: Scheduler of a running Dask cluster to use instead; empty: none.
+        store: Artifact store; empty: APPA_STORE, else ./appa-store.
+        output: Folder of the tables; empty: `evaluation` in the result, if it is one.
+
+    Returns:
+        The folder with the tables.
+    """
+    work = partial(
+        evaluate, results or newest_result(), against=against or (), truth=truth, device=device,
+        store=store or None, output=output or None, regions=tuple(regions or ()),
+        events=tuple(events) if events else None, resamples=resamples,
+        cluster=ClusterSettings(dask_address or None, workers),
+    )  # fmt: skip
+    tables = attempt("evaluation", work).output
+    show_files(str(tables), "evaluation")
+    return str(tables)
 
 
 @flow(name="nightly-ingest-job", timeout_seconds=20 * HOUR)

@@ -20,13 +20,12 @@ from flows.cli import (
     add_member_cluster_options,
     add_observation_options,
     add_truth_option,
-    await_server,
-    begin_server,
     new_parser,
     prepare_environment,
     run_command,
     store_default,
 )
+from flows.server import await_server, begin_server
 
 
 def _parse(argv: list[str] | None = None) -> argparse.Namespace:

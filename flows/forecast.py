@@ -14,14 +14,13 @@ import argparse
 
 from flows.cli import (
     add_observation_options,
-    await_server,
-    begin_server,
     local_folder,
     new_parser,
     prepare_environment,
     run_command,
     store_default,
 )
+from flows.server import await_server, begin_server
 
 
 def _parse(argv: list[str] | None = None) -> argparse.Namespace:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEFINED = ROOT / "infra" / "prefect.yaml"
 NAMES = [
     "forecast", "reanalysis", "nightly-reanalysis", "nightly-ingest", "backfill", "training",
-    "status",
+    "evaluation", "status",
 ]  # fmt: skip
 
 

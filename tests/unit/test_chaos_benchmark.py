@@ -9,7 +9,7 @@ from appa_core.io.day_ledger import DayLedger, DayRecord
 from appa_core.io.store import ArtifactStore, Recipe
 from appa_core.steps.step import run_step
 from benchmarks.chaos import Campaign
-from benchmarks.chaos_jobs import JOBS, Work, events, store_digest
+from benchmarks.chaos_jobs import JOBS, STORE, Work, events, store_digest
 from benchmarks.chaos_report import Round, faults, report
 
 
@@ -102,10 +102,11 @@ def test_rounds_are_continued(tmp_path):
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_jobs_are_command_lines_that_their_modules_take(job, tmp_path):
+def test_jobs_are_command_lines_that_their_modules_take(job):
     import importlib
 
     module = importlib.import_module(f"flows.{job.name}")
-    parsed = module._parse(job.argv(tmp_path, "tcp://127.0.0.1:1"))
-    assert parsed.store == str(tmp_path / "store")
+    parsed = module._parse(job.argv("tcp://127.0.0.1:1"))
+    assert parsed.store == STORE
+    assert parsed.dask_address == "tcp://127.0.0.1:1"
     assert set(job.victims) <= {kind for each in JOBS for kind in each.victims}
