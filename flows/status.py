@@ -23,6 +23,7 @@ prepare_environment(verbose=bool(_ARGUMENTS and _ARGUMENTS.traceback))
 
 from collections.abc import Sequence  # noqa: E402
 
+import pandas as pd  # noqa: E402
 from prefect import flow  # noqa: E402
 
 from appa_core.errors import IntegrityError  # noqa: E402
@@ -46,7 +47,7 @@ def tables(seen: Overview) -> list[tuple[str, list[str], list[list[str]]]]:
     running = [[e.place, str(e.owner)] for e in seen.leases if e.owner.is_alive]
     left = [[e.place, str(e.owner)] for e in seen.leases if not e.owner.is_alive]
     steps = [[s.step, str(s.count), size_text(s.bytes), s.last] for s in seen.steps]
-    scores = seen.scores.round(4).astype(str).to_numpy().tolist()
+    scores = [[_cell(v) for v in row] for row in seen.scores.round(4).itertuples(index=False)]
     columns = ["series", "what", "days", "held", "missing", "stale", "damaged", "a day takes"]
     found = [
         ("Reanalyses by day", columns, rows_of_series),
@@ -67,6 +68,10 @@ def size_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def _cell(value: object) -> str:
+    return "" if pd.isna(value) else str(value)  # type: ignore[call-overload]
 
 
 def _days(days: Sequence[str]) -> str:

@@ -159,6 +159,8 @@ def _cheap_flows() -> Iterator[None]:
         patch.setattr("appa_core.steps.simulate._Simulation.at", refuse)
         patch.setattr("flows.deploy.get_client", refuse)
         patch.setattr("flows.pipeline.start_server", lambda: 0.0)
+        # outside of a run, it would start a server
+        patch.setattr("tasks.figures.create_markdown_artifact", lambda *_, **__: None)
         patch.setattr("tasks.cluster._CONNECT_SECONDS", 0.3)
         patch.setenv("XDG_CACHE_HOME", "cache")
         yield
