@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from appa_core.errors import EXIT_STATUS, InputError
+from appa_core.io.names import absolute_place
 from appa_core.io.secrets import redacted
 from flows.endings import ending_of
 
@@ -25,9 +26,12 @@ _ENVIRONMENT = {
 }
 
 
-def store_default() -> str:
-    """Where artifacts live unless --store says otherwise."""
-    return os.environ.get("APPA_STORE", "./appa-store")
+def store_default(given: str | None = None) -> str:
+    """Where artifacts live: as given, else APPA_STORE, else ./appa-store.
+
+    An absolute path, since workers of a Dask cluster have working folders of their own.
+    """
+    return absolute_place(given or os.environ.get("APPA_STORE", "./appa-store"))
 
 
 class Parser(argparse.ArgumentParser):
@@ -59,6 +63,7 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     """Options that every command has, or each of the commands of one module."""
     parser.add_argument(
         "--store",
+        type=absolute_place,
         default=store_default(),
         metavar="URL",
         help="where artifacts live (default: APPA_STORE, else ./appa-store)",

@@ -133,7 +133,7 @@ def denial(  # noqa: PLR0913
     job = prepare_job("denial", request, device, output)
     for times in request.spans(job.preset.state.step_hours):
         AnalysisJob.of(job.drawing(), times, request)  # whether it can be drawn
-    return run_denial(job, request, store or store_default(), output, cluster, recompute=recompute)
+    return run_denial(job, request, store_default(store), output, cluster, recompute=recompute)
 
 
 @flow(name="denial", validate_parameters=False)

@@ -213,7 +213,7 @@ def nightly_ingest_job(  # noqa: PLR0913
         URL of the cube of states.
     """
     work = partial(
-        nightly_ingest, load_preset(preset), store or store_default(), source, day or yesterday(),
+        nightly_ingest, load_preset(preset), store_default(store), source, day or yesterday(),
         look_back_days=look_back_days, patience=Patience(wait_hours),
         cluster=ClusterSettings(dask_address or None, workers),
     )  # fmt: skip
@@ -253,7 +253,7 @@ def training_job(  # noqa: PLR0913
     """
     settings = load_preset(preset)
     work = partial(
-        train, settings, store or store_default(), folder or f"models/{settings.name}",
+        train, settings, store_default(store), folder or f"models/{settings.name}",
         network=network, seed=seed, source=source,
         launch=LaunchSettings(nproc=nproc, device=device),
         cluster=ClusterSettings(dask_address or None, workers),

@@ -141,7 +141,7 @@ def evaluate(
         raise InputError("several results are evaluated together: name a folder with --output")
     folder = output or f"{results[0]}/{EVALUATION}"
     check_output(Path(folder))
-    where = store or store_default()
+    where = store_default(store)
     job = evaluating.prepare_evaluation(results, against, request, where, truth, device)
     return run_evaluation(job, folder, cluster or ClusterSettings())
 

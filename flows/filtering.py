@@ -111,7 +111,7 @@ def filtering(  # noqa: PLR0913
     every = request.every(job.preset.state.step_hours)
     plan = FilterJob.of(job.drawing(), request, every)
     await_server()
-    return run_filtering(job, plan, store or store_default(), output, cluster, recompute=recompute)
+    return run_filtering(job, plan, store_default(store), output, cluster, recompute=recompute)
 
 
 @flow(name="filtering", validate_parameters=False)

@@ -157,7 +157,7 @@ def forecast(  # noqa: PLR0913
         "levels": levels,
         "region": None if region is None else Region.parse(region),
     }
-    where = store or store_default()
+    where = store_default(store)
     if observations is not None:
         found = forecast_from_observations(
             observations=observations, device=device, store=where, output=output,

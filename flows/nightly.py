@@ -126,7 +126,7 @@ def nightly_reanalysis(  # noqa: PLR0913
     """
     if look_back_days < 0:
         raise InputError(f"expected 0 or more days to look back, got {look_back_days}")
-    where = store or store_default()
+    where = store_default(store)
     last = parse_time(day or yesterday())
     series = prepare_series(f"{last:%Y-%m-%d}", observations, where, **options)
     folder = output or f"results/reanalysis-{series.ledger.key[:12]}"

@@ -102,9 +102,7 @@ def reanalysis(  # noqa: PLR0913
     times = request.times(job.preset.state.step_hours)
     AnalysisJob.of(job.drawing(), times, request)  # whether it can be drawn
     await_server()
-    return run_reanalysis(
-        job, times, store or store_default(), output, cluster, recompute=recompute
-    )
+    return run_reanalysis(job, times, store_default(store), output, cluster, recompute=recompute)
 
 
 @flow(name="reanalysis", validate_parameters=False)

@@ -147,7 +147,7 @@ def report(  # noqa: PLR0913
     if target.is_dir():
         raise InputError(f"--output {target} is a folder; name a file such as report.html")
     page = PageOrder(places, tuple(fields), budget_bytes)
-    where = store or store_default()
+    where = store_default(store)
     return write_report(
         where, result, str(target), page, order, against, truth, recompute=recompute
     )

@@ -115,7 +115,7 @@ def status_job(store: str = "", *, verify: bool = False) -> bool:
     Returns:
         Whether nothing is known to be damaged.
     """
-    seen = overview(ArtifactStore(store or store_default()), verify=verify)
+    seen = overview(ArtifactStore(store_default(store)), verify=verify)
     publish_page(as_markdown(seen), "store-status", f"What {seen.url} holds")
     return seen.is_sound
 

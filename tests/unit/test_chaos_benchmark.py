@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -107,6 +108,6 @@ def test_jobs_are_command_lines_that_their_modules_take(job):
 
     module = importlib.import_module(f"flows.{job.name}")
     parsed = module._parse(job.argv("tcp://127.0.0.1:1"))
-    assert parsed.store == STORE
+    assert parsed.store == str(Path(STORE).absolute())
     assert parsed.dask_address == "tcp://127.0.0.1:1"
     assert set(job.victims) <= {kind for each in JOBS for kind in each.victims}
