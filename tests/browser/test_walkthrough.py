@@ -48,9 +48,9 @@ def test_a_forecast_from_the_form(page, tmp_path):
         page.get_by_role("button", name="Run", exact=True).click()
         page.get_by_text("Custom run").click()
         for label, value in (("lead_hours", "24"), ("members", "2")):
-            # labels of Prefect's forms name no field; it is beside them
-            beside = page.locator("label", has_text=re.compile(f"^{label}")).locator("xpath=..")
-            beside.locator("input").fill(value)
+            # labels of Prefect's forms name no field; it is below
+            field = page.locator("label", has_text=re.compile(f"^{label}")).locator("xpath=../..")
+            field.locator("input").fill(value)
         keep(page, "ui-form")
         page.get_by_role("button", name="Submit").click()
 

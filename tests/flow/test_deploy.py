@@ -117,7 +117,7 @@ def test_runs_are_told_what_operators_they_may_use_where_to_log_and_to_tell_that
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     }
     found = {name: d.job_variables for name, d in registered[1].items()}
-    assert found == {name: {"env": wanted} for name in NAMES}
+    assert found == {name: {"working_dir": ".", "env": wanted} for name in NAMES}
 
 
 def defined(folder, **changes):
