@@ -153,12 +153,21 @@ class Campaign:
         with Parts(self._folder / "parts") as parts:
             for number, job in enumerate(JOBS):
                 if str(number) not in self.digests:
-                    calm = calm_folder(self._folder, number)
-                    run_job(job, parts, calm, ())
-                    self.digests[str(number)] = store_digest(calm / STORE)
+                    run_job(job, parts, self._place, ())
+                    self.digests[str(number)] = store_digest(self._place / STORE)
+                    self._put_aside(calm_folder(self._folder, number))
                     self._keep()
             while self.kills < kills:
                 self._add(parts, kills - self.kills)
+
+    @property
+    def _place(self) -> Path:
+        """Where every run is: reports name the URL of their states, which enters the digest."""
+        return self._folder / "run"
+
+    def _put_aside(self, target: Path) -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        self._place.rename(target)
 
     def _add(self, parts: Parts, most: int) -> None:
         """One more round."""
@@ -168,9 +177,10 @@ class Campaign:
         kinds = list(job.victims)
         rng.shuffle(kinds)
         plan = [(kind, rng.randint(1, 6)) for kind in kinds[:most]]
-        folder = self._folder / "disturbed"
-        done = run_job(job, parts, folder, plan)
-        done.is_same = store_digest(folder / STORE) == self.digests[str(number)]
+        done = run_job(job, parts, self._place, plan)
+        done.is_same = store_digest(self._place / STORE) == self.digests[str(number)]
+        if not done.is_same:
+            self._put_aside(self._folder / f"other-{len(self.rounds)}")
         self.rounds.append(done)
         self._keep()
         killed, data = ", ".join(done.kills) or "nothing", "same" if done.is_same else "OTHER"

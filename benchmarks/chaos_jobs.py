@@ -55,7 +55,7 @@ class Job:
         return f"{self.name}, deployed" if self.deployed else self.name
 
     def argv(self, dask: str) -> list[str]:
-        """Its command line, in a folder of its own beside those of other jobs.
+        """Its command line, in a folder beside those of undisturbed runs.
 
         Paths are relative, since results name the model as the command did.
         """
@@ -67,7 +67,7 @@ class Job:
 
 
 def calm_folder(folder: Path, number: int) -> Path:
-    """Where a job runs undisturbed."""
+    """Where what a job left undisturbed is kept."""
     return folder / f"calm-{number}"
 
 
