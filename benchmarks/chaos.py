@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import signal
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -75,6 +77,13 @@ class Runner:
             return found[-1] if found else None
         return self._parts.pid(kind)
 
+    def end(self) -> None:
+        """End it with what it started, if it has not ended."""
+        if self._process is not None and self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
     @property
     def _log(self) -> Path:
         return self._folder / "log.txt"
@@ -109,10 +118,23 @@ def run_job(job: Job, parts: Parts, folder: Path, plan: Sequence[tuple[str, int]
     shutil.rmtree(folder, ignore_errors=True)
     runner, done = Runner(job, parts, folder), Round(JOBS.index(job))
     start = parts.events.stat().st_size if parts.events.exists() else 0
-    began, seen, waiting = time.monotonic(), 0, list(plan)
+    try:
+        _disturb(runner, parts, list(plan), done, start)
+    finally:
+        runner.end()
+    work = Work.read(parts.events, start)
+    done.restarts, done.repeated, done.committed = runner.starts - 1, work.units, work.committed
+    return done
+
+
+def _disturb(
+    runner: Runner, parts: Parts, waiting: list[tuple[str, int]], done: Round, start: int
+) -> None:
+    """Kill what the plan says, and look after a job, until it has finished."""
+    began, seen = time.monotonic(), 0
     while not runner.is_done():
         if time.monotonic() - began > _PATIENCE_SECONDS:
-            raise ResourceError(f"{job.label} does not end; see {folder}")
+            raise ResourceError(f"{JOBS[done.job].label} does not end")
         count = sum(1 for _ in events_of(parts.events, start))
         if waiting and count >= seen + waiting[0][1]:
             kind = waiting[0][0]
@@ -123,9 +145,6 @@ def run_job(job: Job, parts: Parts, folder: Path, plan: Sequence[tuple[str, int]
                 seen = count
         time.sleep(_LOOK_SECONDS)
     done.seconds = time.monotonic() - began
-    work = Work.read(parts.events, start)
-    done.restarts, done.repeated, done.committed = runner.starts - 1, work.units, work.committed
-    return done
 
 
 class Campaign:
