@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from appa_core.errors import AppaError, ResourceError
@@ -103,14 +103,29 @@ class Runner:
         self.starts += 1
 
 
-def run_job(job: Job, parts: Parts, folder: Path, plan: Sequence[tuple[str, int]]) -> Round:
+@dataclass(frozen=True)
+class Kill:
+    """A kill to come.
+
+    Args:
+        kind: Of what is killed.
+        events: That happen before.
+        delay_seconds: After the last of these.
+    """
+
+    kind: str
+    events: int
+    delay_seconds: float
+
+
+def run_job(job: Job, parts: Parts, folder: Path, plan: Sequence[Kill]) -> Round:
     """Run a job to its end.
 
     Args:
         job: What to run.
         parts: What it runs on.
         folder: For its store and results; emptied first.
-        plan: Kinds of processes to kill, and after how many more events each.
+        plan: What to kill, in order.
 
     Returns:
         What happened; kills of the plan that it was too fast for are not among them.
@@ -127,22 +142,19 @@ def run_job(job: Job, parts: Parts, folder: Path, plan: Sequence[tuple[str, int]
     return done
 
 
-def _disturb(
-    runner: Runner, parts: Parts, waiting: list[tuple[str, int]], done: Round, start: int
-) -> None:
+def _disturb(runner: Runner, parts: Parts, waiting: list[Kill], done: Round, start: int) -> None:
     """Kill what the plan says, and look after a job, until it has finished."""
     began, seen = time.monotonic(), 0
     while not runner.is_done():
         if time.monotonic() - began > _PATIENCE_SECONDS:
             raise ResourceError(f"{JOBS[done.job].label} does not end")
         count = sum(1 for _ in events_of(parts.events, start))
-        if waiting and count >= seen + waiting[0][1]:
-            kind = waiting[0][0]
-            pid = runner.victim(kind)
+        if waiting and count >= seen + waiting[0].events:
+            time.sleep(waiting[0].delay_seconds)
+            pid = runner.victim(waiting[0].kind)
             if pid is not None and kill(pid):
-                waiting.pop(0)
-                done.kills.append(kind)
-                seen = count
+                done.kills.append(waiting.pop(0).kind)
+                seen = sum(1 for _ in events_of(parts.events, start))
         time.sleep(_LOOK_SECONDS)
     done.seconds = time.monotonic() - began
 
@@ -195,7 +207,7 @@ class Campaign:
         rng = random.Random(f"{self._seed} {len(self.rounds)}")  # noqa: S311
         kinds = list(job.victims)
         rng.shuffle(kinds)
-        plan = [(kind, rng.randint(1, 6)) for kind in kinds[:most]]
+        plan = [Kill(kind, rng.randint(1, 6), rng.uniform(0, 2)) for kind in kinds[:most]]
         done = run_job(job, parts, self._place, plan)
         done.is_same = store_digest(self._place / STORE) == self.digests[str(number)]
         if not done.is_same:
