@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import dask.config
 from dask.utils import parse_bytes
 from distributed import CancelledError, Client, Future, KilledWorker, LocalCluster, wait
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 from tqdm import tqdm
 
 from appa_core.errors import AppaError, InputError, ResourceError
