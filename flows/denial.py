@@ -71,7 +71,7 @@ from typing import Any  # noqa: E402
 import pandas as pd  # noqa: E402
 from prefect import flow  # noqa: E402
 
-from appa_core.config.requests import DenialRequest, denial_request  # noqa: E402
+from appa_core.config.denial import DenialRequest, denial_request  # noqa: E402
 from appa_core.steps.analysis import AnalysisJob  # noqa: E402
 from appa_core.steps.denial import IMPACT, Case, Denial  # noqa: E402
 from appa_core.steps.observed import ObservedJob  # noqa: E402
