@@ -56,10 +56,10 @@ class Queue:
 
     @property
     def memory(self) -> str:
-        """Of the first and the last tenth of the time, in words."""
+        """In each tenth of the time, so that growth can be told from warming up."""
         tenth = max(1, len(self.resident) // 10)
-        first, last = self.resident[:tenth], self.resident[-tenth:]
-        return " and ".join(f"{statistics.median(x) / _MIB:.0f} MiB" for x in (first, last))
+        parts = [self.resident[i : i + tenth] for i in range(0, len(self.resident), tenth)]
+        return ", ".join(f"{statistics.median(part) / _MIB:.0f}" for part in parts[:10]) + " MiB"
 
 
 def queue_runs(runs: int, limit: int) -> Queue:
@@ -120,7 +120,7 @@ def report(queue: Queue, limit: int) -> str:
         (f"{queue.runs} runs at once on one worker, {limit} side by side",
          f"{queue.completed} completed", "all"),
         ("their time", f"{queue.seconds:.0f} s", ""),
-        ("the worker's memory, first and last tenth", queue.memory, "flat"),
+        ("the worker's memory, tenth by tenth", queue.memory, "flat"),
         ("its largest", f"{max(queue.resident) / _MIB:.0f} MiB", ""),
     ]  # fmt: skip
     command = f"python -m benchmarks.queued --runs {queue.runs} --limit {limit}"

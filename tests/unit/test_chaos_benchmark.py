@@ -12,6 +12,7 @@ from appa_core.steps.step import run_step
 from benchmarks.chaos import Campaign
 from benchmarks.chaos_jobs import JOBS, STORE, Work, events, store_digest
 from benchmarks.chaos_report import Round, faults, report
+from benchmarks.queued import Queue
 
 
 def line(event, step="encode", key="k", **facts):
@@ -111,3 +112,11 @@ def test_jobs_are_command_lines_that_their_modules_take(job):
     assert parsed.store == str(Path(STORE).absolute())
     assert parsed.dask_address == "tcp://127.0.0.1:1"
     assert set(job.victims) <= {kind for each in JOBS for kind in each.victims}
+
+
+def test_memory_is_told_tenth_by_tenth():
+    resident = [2**20 * (100 + i // 3) for i in range(30)]
+    assert Queue(200, 200, 30.0, resident).memory == (
+        "100, 101, 102, 103, 104, 105, 106, 107, 108, 109 MiB"
+    )
+    assert Queue(3, 3, 1.0, [2**20 * 7]).memory == "7 MiB"
