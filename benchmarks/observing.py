@@ -111,8 +111,7 @@ def _reliability(scores: Sequence[Scores], f: int) -> str:
 
     def of(some: Sequence[Scores]) -> float:
         error = np.mean([s.squared_error[f] for s in some])
-        spread = np.mean([s.variance[f] for s in some])
-        return float(np.sqrt((some[0].members + 1) / some[0].members * spread / error))
+        return float(np.sqrt(np.mean([s.expected[f] for s in some]) / error))
 
     each = [of([s]) for s in scores]
     return f"{of(scores):.3f} ({min(each):.2f} .. {max(each):.2f})"

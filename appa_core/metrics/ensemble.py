@@ -22,6 +22,7 @@ from typing import Self
 import numpy as np
 
 from appa_core.errors import DataError, InputError, NumericalError
+from appa_core.metrics.members import distance, variances
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,16 +117,21 @@ class EnsembleStatistics(_DateSums):
         error: Sum of the ensemble mean minus the truth, (T, C).
         absolute_error: Sum of its absolute value.
         squared_error: Sum of its square.
-        variance: Sum of the ensemble variance, divided by M - 1; zero for one member.
+        variance: Sum of the unbiased variance of members; zero for one member.
+        expected: Sum of the squared error of the mean if the truth is like a member: the variance
+            of a member plus that of the mean.
         member_error: Sum of mean_m |x_m - y|.
         member_distance: Sum of mean_{m, n} |x_m - x_n|, all M^2 pairs counted.
+        fair_distance: Sum of that of independent members.
         rank_counts: Sum of grid points whose truth has rank 0..M among the members,
             (T, C, M + 1), not area-weighted; a tie over k + 1 ranks adds 1 / (k + 1) to each.
     """
 
     variance: np.ndarray
+    expected: np.ndarray
     member_error: np.ndarray
     member_distance: np.ndarray
+    fair_distance: np.ndarray
     rank_counts: np.ndarray
 
     @classmethod
@@ -135,13 +141,21 @@ class EnsembleStatistics(_DateSums):
         return cls(dates=0, **zeros | {"rank_counts": np.zeros((*shape, members + 1))})
 
     @classmethod
-    def of(cls, ensemble: np.ndarray, truth: np.ndarray, latitude_weights: np.ndarray) -> Self:
+    def of(
+        cls,
+        ensemble: np.ndarray,
+        truth: np.ndarray,
+        latitude_weights: np.ndarray,
+        *,
+        paired: bool = False,
+    ) -> Self:
         """Statistics of one forecast; one field at a time is held in float64.
 
         Args:
             ensemble: (M, T, C, H, W).
             truth: (T, C, H, W), same units.
             latitude_weights: (H,) of mean 1, such as `Grid.area_weights`.
+            paired: Members come in pairs of opposite noise; see `appa_core.metrics.members`.
 
         Raises:
             DataError: Shapes differ, weights do not have mean 1, or the truth is not finite.
@@ -157,8 +171,7 @@ class EnsembleStatistics(_DateSums):
         total = cls.empty(ensemble.shape[0], shape)
         for lead, channel in np.ndindex(*shape):
             errors = ensemble[:, lead, channel].astype(np.float64) - truth[lead, channel]
-            errors.sort(axis=0)
-            for name, field in _ensemble_fields(errors).items():
+            for name, field in _ensemble_fields(errors, paired=paired).items():
                 getattr(total, name)[lead, channel] = _area_mean(field, latitude_weights)
             total.rank_counts[lead, channel] = _rank_counts(errors)
         _check_finite_statistics(total.member_error, total.squared_error, total.variance)
@@ -176,14 +189,13 @@ class EnsembleStatistics(_DateSums):
 
     @property
     def crps_fair(self) -> np.ndarray:
-        """CRPS expected of an infinite ensemble, (T, C): pairs of distinct members only.
+        """CRPS expected of an infinite ensemble, (T, C): pairs of independent members only.
 
         NaN for one member, which has no such pair.
         """
         if self.members == 1:
             return np.full(self.error.shape, np.nan)
-        pairs = self.members / (self.members - 1)
-        return self._mean(self.member_error - pairs * self.member_distance / 2)
+        return self._mean(self.member_error - self.fair_distance / 2)
 
     @property
     def spread(self) -> np.ndarray:
@@ -194,12 +206,14 @@ class EnsembleStatistics(_DateSums):
 
     @property
     def spread_skill_ratio(self) -> np.ndarray:
-        """sqrt((M + 1) / M) spread / rmse, (T, C): 1 where members and truth are alike.
+        """sqrt(expected) / rmse, (T, C): 1 where members and truth are alike.
 
-        NaN for one member and where spread and error are both zero.
+        Of M independent members it is sqrt((M + 1) / M) spread / rmse. NaN for one member and
+        where spread and error are both zero.
         """
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.sqrt((self.members + 1) / self.members) * self.spread / self.rmse
+            alone = np.nan if self.members == 1 else 1.0
+            ratio = alone * np.sqrt(self._mean(self.expected)) / self.rmse
         return np.asarray(ratio)
 
     @property
@@ -209,40 +223,34 @@ class EnsembleStatistics(_DateSums):
         return np.asarray(counts / counts.sum(axis=-1, keepdims=True))
 
 
-def ensemble_crps(errors: np.ndarray) -> np.ndarray:
+def ensemble_crps(errors: np.ndarray, *, paired: bool = False) -> np.ndarray:
     """CRPS of an infinite ensemble like this one at every point, fair (Ferro 2014).
 
     Args:
         errors: Members minus truth, (M, N); the CRPS of a single member is its absolute error.
+        paired: Members come in pairs of opposite noise.
 
     Returns:
         (N,).
     """
-    members = len(errors)
-    ordered = np.sort(errors.astype(np.float64), axis=0)
-    factors = 2.0 * np.arange(members) - (members - 1)
-    pairs = max(members * (members - 1), 1)
-    distance = np.tensordot(factors, ordered, axes=1) * (2 / pairs)
-    return np.asarray(np.abs(ordered).mean(axis=0) - distance / 2)
+    exact = errors.astype(np.float64)
+    return np.asarray(np.abs(exact).mean(axis=0) - distance(exact, paired=paired) / 2)
 
 
-def _ensemble_fields(errors: np.ndarray) -> dict[str, np.ndarray]:
-    """Fields (H, W) by statistic, from members minus truth sorted along axis 0.
-
-    With sorted members, sum_{m, n} |x_m - x_n| = 2 sum_k (2 k - M + 1) x_k for k = 0..M-1.
-    """
+def _ensemble_fields(errors: np.ndarray, *, paired: bool) -> dict[str, np.ndarray]:
+    """Fields (H, W) by statistic, from members minus truth."""
     members = errors.shape[0]
     mean = errors.mean(axis=0)
-    variance = ((errors - mean) ** 2).sum(axis=0) / max(members - 1, 1)
-    factors = 2.0 * np.arange(members) - (members - 1)
-    distance = np.tensordot(factors, errors, axes=1) * (2 / members**2)
+    of = variances(errors, paired=paired)
     return {
         "error": mean,
         "absolute_error": np.abs(mean),
         "squared_error": mean**2,
-        "variance": variance,
+        "variance": of.member,
+        "expected": of.member + of.mean,
         "member_error": np.abs(errors).mean(axis=0),
-        "member_distance": distance,
+        "member_distance": distance(errors) * (members - 1) / members,
+        "fair_distance": distance(errors, paired=paired),
     }
 
 
