@@ -114,11 +114,21 @@ class DiffusionPosterior:
             task.on_evaluation,
             each_step=self.sampler.evaluations(1),
         )
-        noise: NoiseSource = task.noise
-        if self.inflation != 1 and not task.observation.empty:
-            noise = lambda draw: self.inflation * task.noise(draw)
-        x = self.sampler.sample(mean, noise, self.schedule.steps(self.steps))
+        x = self.sampler.sample(mean, self._inflated(task), self.schedule.steps(self.steps))
         return torch.where(task.condition.mask > 0, task.condition.known, x)
+
+    def _inflated(self, task: PosteriorTask) -> NoiseSource:
+        """The noise of a task, inflated in rows that have observations."""
+        if self.inflation == 1:
+            return task.noise
+        observed = (task.observation.count > 0).to(task.condition.known)
+        factor = 1 + (self.inflation - 1) * observed
+
+        def noise(draw: int) -> Tensor:
+            unit = task.noise(draw)
+            return unit * factor.reshape(-1, *[1] * (unit.ndim - 1))
+
+        return noise
 
     def _draw_chained(self, task: PosteriorTask, layout: Chain) -> Tensor:
         k = task.blanket_states
