@@ -143,7 +143,7 @@ class ObservedRequest(EnsembleRequest):
         operator: A user's own, `package.module:function`; none if empty.
         truth: Catalog entry of states to score against; none if empty.
         stretch_states: States that are drawn at once; a blanket if None.
-        ahead_states: States that a stretch looks ahead; three, or half of what it draws, if None.
+        ahead_states: States that a stretch looks ahead; half of what it draws if None.
     """
 
     observations: str

@@ -26,8 +26,6 @@ MEMBERS_AT_ONCE = 4
 #: Noise on the states that a stretch with observations is given. That of the model's preset keeps
 #: a forecast's spread up; where observations hold a trajectory it makes steps (docs/adr/0013).
 _OBSERVED_DOUBT = 0.0
-#: States that a stretch looks ahead, as far as observations have a say.
-_AHEAD = 3
 #: States that optimal interpolation handles at once; it looks at those near each alone.
 _INTERPOLATED_STATES = 24
 
@@ -42,7 +40,7 @@ class AnalysisJob:
         members: Size of the ensemble.
         observations: A kept table; None while it is to be made.
         stretch_states: Most states of a stretch; a blanket if None.
-        ahead_states: States that a stretch looks ahead; three, or half of what it draws, if None.
+        ahead_states: States that a stretch looks ahead; half of what it draws if None.
     """
 
     drawing: Drawing
@@ -93,9 +91,7 @@ class AnalysisJob:
             )
         if isinstance(method, VariationalConfig) and method.kind == "4dvar":
             known = min(known, method.initial_states - 1)
-        drawn, ahead = states - known, self.ahead_states
-        if ahead is None:
-            ahead = max(drawn // 2, min(drawn - 1, _AHEAD))
+        ahead = (states - known) // 2 if self.ahead_states is None else self.ahead_states
         try:
             return RelayPlan(length, states, known, ahead, blanket)
         except ValueError as error:
