@@ -262,7 +262,7 @@ class Verification:
 
     Args:
         frame: Columns `quantity`, `crps`, `crps_prior`, `rank` of each row.
-        members: Size of the ensemble.
+        members: How many members are ranked among: one of each pair, where they are pairs.
     """
 
     frame: pd.DataFrame
@@ -282,8 +282,9 @@ class Verification:
             turned = -np.stack([departures(used.frame, r) for r in read.T.astype(float)])
             frame[name] = ensemble_crps(turned, paired=analysis.paired)
             if name == "crps":
-                frame["rank"] = _ranks(used, turned)
-        return cls(frame, analysis.posterior.members)
+                independent = turned[:: 2 if analysis.paired else 1]
+                frame["rank"] = _ranks(used, independent)
+        return cls(frame, len(independent))
 
     def thinned(self) -> np.ndarray:
         """Ranks of one row for each quantity and time, which are nearly independent."""

@@ -187,6 +187,7 @@ def _unit(
     drawing = order.job.drawing
     times = order.job.drawn_times[stretch.first : stretch.stop]
     rows = heard.of(times, stretch.given, all_rows=drawing.draws_states)
+    held = len(rows) > 0 and not drawing.draws_states  # interpolation takes no states as given
     return StretchUnit(
         drawing=drawing,
         times=times,
@@ -195,7 +196,7 @@ def _unit(
         given=stretch.given,
         kept=range(stretch.given, stretch.keep - stretch.first),
         stream=number,
-        doubt=_OBSERVED_DOUBT if len(rows) else drawing.preset.sampling.chained_doubt,
+        doubt=_OBSERVED_DOUBT if held else drawing.preset.sampling.chained_doubt,
         before=tuple(piece.artifact for piece in before.pieces[-1:]),
         climatology=order.climatology,
     )
