@@ -55,6 +55,7 @@ def test_writes_a_complete_reanalysis(run):
     manifest = json.loads((result.output / "manifest.json").read_text())
     assert manifest["artifacts"]["reanalysis-fields"]["digest"] == result.digest
     assert manifest["method"]["kind"] == "diffusion"
+    assert manifest["method"]["paired"]
     assert "withheld" in result.counts
 
 
