@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from appa_core.metrics.ensemble import EnsembleStatistics, ensemble_crps
-from appa_core.metrics.members import distance, variances
+from appa_core.metrics.ensemble import EnsembleStatistics
+from appa_core.metrics.members import distance, ensemble_crps, variances
 from appa_core.schema import Grid
 
 GRID = Grid.equiangular(6, 12)
