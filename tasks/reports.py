@@ -20,6 +20,7 @@ from appa_core.steps.forecast import StateSource
 from appa_core.steps.models import cached_model
 from appa_core.steps.observations import ObservationSource, controlled_observations
 from appa_core.steps.observed import ObservedJob, prepare_observed
+from appa_core.steps.observing import ReportSource
 from appa_core.steps.publish import check_output
 from tasks.allowed import require_allowed_operator
 from tasks.catalog import model_folder, observation_entries, resolve_observations, state_source
@@ -29,7 +30,7 @@ _DEFAULT_TRUTH = "sample"
 
 
 def read_reports(
-    source: FileObservations | CatalogObservations | ReportTemplate,
+    source: ReportSource,
     job: ObservedJob,
     times: pd.DatetimeIndex,
 ) -> ObservationTable:
@@ -55,9 +56,7 @@ def read_reports(
     return controlled_observations(where, control, period, model).table
 
 
-def located(
-    source: FileObservations | CatalogObservations | ReportTemplate,
-) -> ObservationSource:
+def located(source: ReportSource) -> ObservationSource:
     """Where real reports are.
 
     Raises:

@@ -33,10 +33,9 @@ OBSERVATIONS = "observations.parquet"
 WITHHELD = "withheld"
 #: Platforms that are withheld pass by pass, each of which is a report.
 PASSING = frozenset({"orbiter"})
-#: Reads files, entries of the catalog, and what lends a network its places, of real reports.
-Reader: TypeAlias = Callable[
-    [FileObservations | CatalogObservations | ReportTemplate], ObservationTable
-]
+#: Files or an entry of the catalog with real reports, or those that lend a network their places.
+ReportSource: TypeAlias = FileObservations | CatalogObservations | ReportTemplate
+Reader: TypeAlias = Callable[[ReportSource], ObservationTable]
 
 
 def observe(
