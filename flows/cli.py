@@ -156,8 +156,9 @@ def add_observation_options(
     parser: argparse._ActionsContainer,
     *,
     required: bool = True,
+    method: str = "mmps",
 ) -> None:
-    """Options of commands that draw from observations."""
+    """Options of commands that draw from observations, by default by this method."""
     add = parser.add_argument
     add(
         "--observations",
@@ -167,9 +168,9 @@ def add_observation_options(
     )
     add(
         "--method",
-        default="mmps",
-        help="mmps, sda, dps, pigdm, repaint, latent-3dvar, latent-4dvar, 4dvar, es-mda, "
-        "twisted-particles, reference, optimal-interpolation, or a YAML file "
+        default=method,
+        help="mmps, reanalysis, sda, dps, pigdm, repaint, latent-3dvar, latent-4dvar, 4dvar, "
+        "es-mda, twisted-particles, reference, optimal-interpolation, or a YAML file "
         "(default: %(default)s)",
     )
     add(

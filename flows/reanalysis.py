@@ -31,7 +31,7 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--start", required=True, help="time of the first state, UTC, such as 2024-01-01")
     add("--end", required=True, help="time before which the states end, UTC")
-    add_observation_options(parser)
+    add_observation_options(parser, method="reanalysis")
     add_truth_option(parser)
     add_ensemble_options(parser)
     add_member_cluster_options(parser)

@@ -175,6 +175,7 @@ class ReanalysisRequest(ObservedRequest):
     """
 
     end: str
+    method: str = "reanalysis"
 
     def times(self, step_hours: int) -> pd.DatetimeIndex:
         """Valid times of the states.
