@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from appa_core.errors import AppaError, ResourceError
 from appa_core.io.store import write_atomically
-from benchmarks.chaos_jobs import FLOW, JOBS, RANK, Job, Work, store_digest
+from benchmarks.chaos_jobs import FLOW, JOBS, RANK, STORE, Job, Work, calm_folder, store_digest
 from benchmarks.chaos_jobs import events as events_of
 from benchmarks.chaos_parts import Parts, deployed_run, kill, ranks
 from benchmarks.chaos_report import Round, faults, report
@@ -74,32 +77,55 @@ class Runner:
             return found[-1] if found else None
         return self._parts.pid(kind)
 
+    def end(self) -> None:
+        """End it with what it started, if it has not ended."""
+        if self._process is not None and self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
     @property
     def _log(self) -> Path:
         return self._folder / "log.txt"
 
     def _start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        words = self._job.argv(self._folder, self._parts.dask)
         module = [f"flows.{self._job.name}"]
         if self._job.deployed:
             module = ["benchmarks.chaos_deployed", self._job.name]
+        words = self._job.argv(self._parts.dask)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", *module, *words],
-                env=self._parts.environment, stdout=log, stderr=log, start_new_session=True,
+                cwd=self._folder, env=self._parts.environment, stdout=log, stderr=log,
+                start_new_session=True,
             )  # fmt: skip
         self.starts += 1
 
 
-def run_job(job: Job, parts: Parts, folder: Path, plan: Sequence[tuple[str, int]]) -> Round:
+@dataclass(frozen=True)
+class Kill:
+    """A kill to come.
+
+    Args:
+        kind: Of what is killed.
+        events: That happen before.
+        delay_seconds: After the last of these.
+    """
+
+    kind: str
+    events: int
+    delay_seconds: float
+
+
+def run_job(job: Job, parts: Parts, folder: Path, plan: Sequence[Kill]) -> Round:
     """Run a job to its end.
 
     Args:
         job: What to run.
         parts: What it runs on.
         folder: For its store and results; emptied first.
-        plan: Kinds of processes to kill, and after how many more events each.
+        plan: What to kill, in order.
 
     Returns:
         What happened; kills of the plan that it was too fast for are not among them.
@@ -107,23 +133,30 @@ def run_job(job: Job, parts: Parts, folder: Path, plan: Sequence[tuple[str, int]
     shutil.rmtree(folder, ignore_errors=True)
     runner, done = Runner(job, parts, folder), Round(JOBS.index(job))
     start = parts.events.stat().st_size if parts.events.exists() else 0
-    began, seen, waiting = time.monotonic(), 0, list(plan)
-    while not runner.is_done():
-        if time.monotonic() - began > _PATIENCE_SECONDS:
-            raise ResourceError(f"{job.label} does not end; see {folder}")
-        count = sum(1 for _ in events_of(parts.events, start))
-        if waiting and count >= seen + waiting[0][1]:
-            kind = waiting[0][0]
-            pid = runner.victim(kind)
-            if pid is not None and kill(pid):
-                waiting.pop(0)
-                done.kills.append(kind)
-                seen = count
-        time.sleep(_LOOK_SECONDS)
-    done.seconds = time.monotonic() - began
+    try:
+        _disturb(runner, parts, list(plan), done, start)
+    finally:
+        runner.end()
     work = Work.read(parts.events, start)
     done.restarts, done.repeated, done.committed = runner.starts - 1, work.units, work.committed
     return done
+
+
+def _disturb(runner: Runner, parts: Parts, waiting: list[Kill], done: Round, start: int) -> None:
+    """Kill what the plan says, and look after a job, until it has finished."""
+    began, seen = time.monotonic(), 0
+    while not runner.is_done():
+        if time.monotonic() - began > _PATIENCE_SECONDS:
+            raise ResourceError(f"{JOBS[done.job].label} does not end")
+        count = sum(1 for _ in events_of(parts.events, start))
+        if waiting and count >= seen + waiting[0].events:
+            time.sleep(waiting[0].delay_seconds)
+            pid = runner.victim(waiting[0].kind)
+            if pid is not None and kill(pid):
+                done.kills.append(waiting.pop(0).kind)
+                seen = sum(1 for _ in events_of(parts.events, start))
+        time.sleep(_LOOK_SECONDS)
+    done.seconds = time.monotonic() - began
 
 
 class Campaign:
@@ -151,12 +184,21 @@ class Campaign:
         with Parts(self._folder / "parts") as parts:
             for number, job in enumerate(JOBS):
                 if str(number) not in self.digests:
-                    calm = self._folder / f"calm-{number}"
-                    run_job(job, parts, calm, ())
-                    self.digests[str(number)] = store_digest(calm / "store")
+                    run_job(job, parts, self._place, ())
+                    self.digests[str(number)] = store_digest(self._place / STORE)
+                    self._put_aside(calm_folder(self._folder, number))
                     self._keep()
             while self.kills < kills:
                 self._add(parts, kills - self.kills)
+
+    @property
+    def _place(self) -> Path:
+        """Where every run is: reports name the URL of their states, which enters the digest."""
+        return self._folder / "run"
+
+    def _put_aside(self, target: Path) -> None:
+        shutil.rmtree(target, ignore_errors=True)
+        self._place.rename(target)
 
     def _add(self, parts: Parts, most: int) -> None:
         """One more round."""
@@ -165,10 +207,11 @@ class Campaign:
         rng = random.Random(f"{self._seed} {len(self.rounds)}")  # noqa: S311
         kinds = list(job.victims)
         rng.shuffle(kinds)
-        plan = [(kind, rng.randint(1, 6)) for kind in kinds[:most]]
-        folder = self._folder / "disturbed"
-        done = run_job(job, parts, folder, plan)
-        done.is_same = store_digest(folder / "store") == self.digests[str(number)]
+        plan = [Kill(kind, rng.randint(1, 6), rng.uniform(0, 2)) for kind in kinds[:most]]
+        done = run_job(job, parts, self._place, plan)
+        done.is_same = store_digest(self._place / STORE) == self.digests[str(number)]
+        if not done.is_same:
+            self._put_aside(self._folder / f"other-{len(self.rounds)}")
         self.rounds.append(done)
         self._keep()
         killed, data = ", ".join(done.kills) or "nothing", "same" if done.is_same else "OTHER"
@@ -195,6 +238,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--folder", type=Path, default=Path("chaos"), help="what is kept (default: %(default)s)")
     add("--output", type=Path, help="write the page here (default: print it)")
     arguments = parser.parse_args(argv)
+    # so that parts are ended too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     campaign = Campaign(arguments.folder.absolute(), arguments.seed)
     try:
         campaign.run(arguments.kills)

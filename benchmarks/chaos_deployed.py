@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from uuid import UUID
 
 import httpx
@@ -46,7 +47,8 @@ def _await(run: UUID) -> bool:
 
 def main(module: str, arguments: list[str]) -> int:
     """Register, ask for a run, wait."""
-    run = ask_for(register(chaos_job), module=module, arguments=arguments)
+    where = str(Path.cwd())
+    run = ask_for(register(chaos_job), module=module, arguments=arguments, folder=where)
     return 0 if _await(run) else 1
 
 

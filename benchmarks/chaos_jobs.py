@@ -12,6 +12,7 @@ from typing import Any
 
 from appa_core.io.census import children
 from appa_core.io.cube import Cube
+from appa_core.io.day_ledger import SERIES, all_series
 from appa_core.io.events import BEGUN, COMMITTED, TRAINED
 from appa_core.io.hashing import content_key
 from appa_core.io.store import ArtifactStore
@@ -19,7 +20,10 @@ from appa_core.io.store import ArtifactStore
 #: Of the preset `tiny`: what a training does again is counted in these.
 CHECKPOINT_ITERATIONS = 10
 _NOT_DATA = ("-checkpoint",)
-_DRAWN = (
+_REGISTER = "--register"
+STORE = "store"
+_FIVE_DAYS = (
+    "reanalysis", "--start", "2023-12-20", "--end", "2023-12-25",
     "--observations", "simulated:stations=0.05,orbiters=1", "--truth", "sample",
     "--withhold", "0.1", "--members", "4",
 )  # fmt: skip
@@ -32,9 +36,9 @@ class Job:
     Args:
         name: Of its module in `flows`.
         arguments: Of its command line, besides the store and where it writes.
-        on_dask: Whether it takes a running Dask cluster.
         writes: Options that name folders of results.
         victims: Kinds of processes that are killed while it runs.
+        draws: Whether it draws with the networks that the first job, undisturbed, has trained.
         deployed: Whether a Prefect worker runs it.
     """
 
@@ -42,7 +46,7 @@ class Job:
     arguments: tuple[str, ...]
     writes: tuple[str, ...]
     victims: tuple[str, ...]
-    on_dask: bool = True
+    draws: bool = False
     deployed: bool = False
 
     @property
@@ -50,12 +54,21 @@ class Job:
         """What to call it."""
         return f"{self.name}, deployed" if self.deployed else self.name
 
-    def argv(self, folder: Path, dask: str) -> list[str]:
-        """Its command line, in a folder of its own."""
-        words = [*self.arguments, "--store", str(folder / "store")]
+    def argv(self, dask: str) -> list[str]:
+        """Its command line, in a folder beside those of undisturbed runs.
+
+        Paths are relative, since results name the model as the command did.
+        """
+        words = [*self.arguments, "--store", STORE, "--dask-address", dask]
         for option in self.writes:
-            words += [option, str(folder / option.strip("-"))]
-        return words + (["--dask-address", dask] if self.on_dask else [])
+            words += [option, option.strip("-")]
+        trained = calm_folder(Path(".."), 0) / _REGISTER.strip("-")
+        return words + (["--model", str(trained)] if self.draws else [])
+
+
+def calm_folder(folder: Path, number: int) -> Path:
+    """Where what a job left undisturbed is kept."""
+    return folder / f"calm-{number}"
 
 
 FLOW, RANK = "flow process", "torchrun rank"
@@ -63,32 +76,21 @@ DASK_WORKER, DASK_SCHEDULER = "Dask worker", "Dask scheduler"
 SERVER, WORKER = "Prefect server", "Prefect worker"
 _EVERYWHERE = (FLOW, DASK_WORKER, DASK_SCHEDULER, SERVER)
 
-#: What is disturbed; a backfill is one more line.
+#: What is disturbed.
 JOBS = (
     Job(
         "pipeline",
         ("--preset", "tiny", "--nproc", "2"),
-        ("--register", "--output", "--logs"),
+        (_REGISTER, "--output", "--logs"),
         (*_EVERYWHERE, RANK),
     ),
-    Job(
-        "reanalysis",
-        ("--start", "2023-12-20", "--end", "2023-12-25", *_DRAWN, "--model", "small"),
-        ("--output",),
-        _EVERYWHERE,
-    ),
-    Job(
-        "reanalysis",
-        ("--start", "2023-12-26", "--end", "2023-12-29", *_DRAWN, "--model", "small"),
-        ("--output",),
-        (*_EVERYWHERE, WORKER),
-        deployed=True,
-    ),
+    Job("backfill", _FIVE_DAYS, ("--output",), _EVERYWHERE, draws=True),
+    Job("backfill", _FIVE_DAYS, ("--output",), (*_EVERYWHERE, WORKER), draws=True, deployed=True),
 )
 
 
 def store_digest(folder: str | Path) -> str:
-    """Hash of all data in a store: which artifacts and blocks, and their content.
+    """Hash of all data in a store: which artifacts, blocks and days, and their content.
 
     Checkpoints are left out: which of them are kept depends on where a training was resumed.
     """
@@ -97,8 +99,13 @@ def store_digest(folder: str | Path) -> str:
 
 
 def _digests(store: ArtifactStore) -> Iterator[tuple[str, str]]:
+    for series in all_series(store):
+        for day in series.days():
+            record = series.find(day)
+            content = "damaged" if record is None else content_key([record.key, record.digest])
+            yield f"{SERIES}/{series.key}/{day:%Y-%m-%d}", content
     for step in children(store, ""):
-        if step.endswith(_NOT_DATA):
+        if step == SERIES or step.endswith(_NOT_DATA):
             continue
         for artifact in store.artifacts(step) if not _holds_cubes(store, step) else ():
             yield f"{step}/{artifact.key}", artifact.verify().digest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import time
 from typing import Any
 from uuid import UUID
@@ -21,8 +22,9 @@ _POOL_SECONDS = 120.0
 
 
 @flow(name="chaos-job")
-def chaos_job(module: str, arguments: list[str]) -> None:
-    """Run a command of this project within a run of a deployment."""
+def chaos_job(module: str, arguments: list[str], folder: str) -> None:
+    """Run a command of this project, in a folder, within a run of a deployment."""
+    os.chdir(folder)
     watch_if_asked()
     command = importlib.import_module(f"flows.{module}")
     command._main(command._parse(arguments))  # noqa: SLF001 - what its command line does

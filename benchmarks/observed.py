@@ -16,7 +16,7 @@ import torch
 
 from appa_core.config.requests import ReanalysisRequest, reanalysis_request
 from appa_core.io.store import Artifact, ArtifactStore
-from appa_core.metrics.members import ensemble_crps
+from appa_core.metrics.members import ensemble_crps, variances
 from appa_core.observations.keyed import keys_of, normal
 from appa_core.observations.table import ObservationTable
 from appa_core.steps.analysis import AnalysisJob, MembersOrder, draw_members
@@ -142,6 +142,11 @@ class Analysis:
     prior: DrawnEnsemble
     posterior: DrawnEnsemble
 
+    @property
+    def paired(self) -> bool:
+        """Whether members come in pairs of opposite noise."""
+        return self.product.drawing.paired
+
     @cached_property
     def table(self) -> ObservationTable:
         """The observations."""
@@ -185,7 +190,8 @@ class Analysis:
                 self.product.physical(z, times.values)[:, channel] for z in ensemble.each(states)
             ]
             errors = np.stack(members).astype(np.float64) - truth
-            crps = ensemble_crps(errors.reshape(len(errors), -1)).reshape(truth.shape)
+            flat = errors.reshape(len(errors), -1)
+            crps = ensemble_crps(flat, paired=self.paired).reshape(truth.shape)
             total += float((crps * area).mean(axis=(1, 2)).sum())
             count += len(times)
         return total / count
@@ -218,17 +224,15 @@ class Scores:
 
     Args:
         squared_error: Of the ensemble mean.
-        variance: Of the members, unbiased.
+        expected: What members account for of it: the variance of one and that of their mean.
         crps: Fair.
         climatology: Squared error of the climatology.
-        members: Size of the ensemble.
     """
 
     squared_error: np.ndarray
-    variance: np.ndarray
+    expected: np.ndarray
     crps: np.ndarray
     climatology: np.ndarray
-    members: int
 
     @classmethod
     def of(cls, analysis: Analysis, ensemble: DrawnEnsemble) -> Scores:
@@ -240,14 +244,14 @@ class Scores:
             total = (values * weights).sum(axis=(0, 2, 3))
             return np.asarray(total / weights.sum())
 
-        crps = ensemble_crps(errors.reshape(len(errors), -1)).reshape(errors.shape[1:])
-        variance = errors.var(axis=0, ddof=1) if len(errors) > 1 else 0 * errors[0]
+        flat = errors.reshape(len(errors), -1)
+        crps = ensemble_crps(flat, paired=analysis.paired).reshape(errors.shape[1:])
+        told = variances(errors, paired=analysis.paired)
         return cls(
             mean(errors.mean(axis=0) ** 2),
-            mean(variance),
+            mean(told.member + told.mean),
             mean(crps),
             mean((analysis.climatology - analysis.truth) ** 2),
-            len(errors),
         )
 
 
@@ -257,7 +261,7 @@ class Verification:
 
     Args:
         frame: Columns `quantity`, `crps`, `crps_prior`, `rank` of each row.
-        members: Size of the ensemble.
+        members: How many members are ranked among: one of each pair, where they are pairs.
     """
 
     frame: pd.DataFrame
@@ -275,10 +279,11 @@ class Verification:
         for name, ensemble in (("crps", analysis.posterior), ("crps_prior", analysis.prior)):
             read = equivalents(analysis.product, used, ensemble)
             turned = -np.stack([departures(used.frame, r) for r in read.T.astype(float)])
-            frame[name] = ensemble_crps(turned)
+            frame[name] = ensemble_crps(turned, paired=analysis.paired)
             if name == "crps":
-                frame["rank"] = _ranks(used, turned)
-        return cls(frame, analysis.posterior.members)
+                independent = turned[:: 2 if analysis.paired else 1]
+                frame["rank"] = _ranks(used, independent)
+        return cls(frame, len(independent))
 
     def thinned(self) -> np.ndarray:
         """Ranks of one row for each quantity and time, which are nearly independent."""

@@ -38,6 +38,8 @@ HOURS = 72
 SPARSE = "simulated:stations=0.01,orbiters=1"
 DENSE = "simulated:stations=0.1,orbiters=3,radiosondes=0.01"
 INDEPENDENT = "simulated:stations=0.1,seed=77"
+#: How analyses are drawn.
+OWN = "reanalysis"
 LABELS = [label for label, _, _ in HEADLINE]
 
 
@@ -72,17 +74,17 @@ def ratio(a: Sequence[float], b: Sequence[float]) -> str:
 
 def reanalysis(plan: Plan) -> str:
     """72 hours from the sparse network, against climatology, prior and optimal interpolation."""
-    scores: dict[str, list[Scores]] = {"mmps": [], "optimal-interpolation": [], "prior": []}
+    scores: dict[str, list[Scores]] = {OWN: [], "optimal-interpolation": [], "prior": []}
     verified: list[Verification] = []
     for date in plan.dates:
         independent = plan.lab.network(INDEPENDENT, date, HOURS)
-        for method in ("mmps", "optimal-interpolation"):
+        for method in (OWN, "optimal-interpolation"):
             analysis = plan.lab.analyse(SPARSE, date, HOURS, method)
             scores[method].append(Scores.of(analysis, analysis.posterior))
-            if method == "mmps":
+            if method == OWN:
                 scores["prior"].append(Scores.of(analysis, analysis.prior))
                 verified.append(Verification.of(analysis, independent))
-    own, classical = scores["mmps"], scores["optimal-interpolation"]
+    own, classical = scores[OWN], scores["optimal-interpolation"]
     rows = []
     for f, label in enumerate(LABELS):
         rmse = {
@@ -93,9 +95,9 @@ def reanalysis(plan: Plan) -> str:
             [
                 label,
                 f"{np.sqrt(np.mean([s.squared_error[f] for s in own])):.4g}",
-                ratio(rmse["mmps"], base),
+                ratio(rmse[OWN], base),
                 ratio(rmse["optimal-interpolation"], base),
-                ratio(rmse["mmps"], rmse["optimal-interpolation"]),
+                ratio(rmse[OWN], rmse["optimal-interpolation"]),
                 ratio([s.crps[f] for s in own], [s.crps[f] for s in scores["prior"]]),
                 _reliability(own, f),
                 _reliability(classical, f),
@@ -111,8 +113,7 @@ def _reliability(scores: Sequence[Scores], f: int) -> str:
 
     def of(some: Sequence[Scores]) -> float:
         error = np.mean([s.squared_error[f] for s in some])
-        spread = np.mean([s.variance[f] for s in some])
-        return float(np.sqrt((some[0].members + 1) / some[0].members * spread / error))
+        return float(np.sqrt(np.mean([s.expected[f] for s in some]) / error))
 
     each = [of([s]) for s in scores]
     return f"{of(scores):.3f} ({min(each):.2f} .. {max(each):.2f})"
@@ -145,7 +146,7 @@ def stations(plan: Plan) -> str:
         for date in plan.dates:
             empty = None if share else ObservationTable.empty()
             spec = f"simulated:stations={share or 0.01}"
-            analysis = plan.lab.analyse(spec, date, HOURS, "mmps", empty)
+            analysis = plan.lab.analyse(spec, date, HOURS, OWN, empty)
             scores.append(Scores.of(analysis, analysis.posterior))
         cells = [
             ratio(
@@ -192,7 +193,7 @@ def nonlinear(plan: Plan) -> str:
                 some.assign(quantity=quantity, error_std=error, value=1.0).reset_index(drop=True)
             )
             observed = read_of_truth(plan.lab, mine, date, HOURS)
-            analysis = plan.lab.analyse("simulated:stations=0.1", date, HOURS, "mmps", observed)
+            analysis = plan.lab.analyse("simulated:stations=0.1", date, HOURS, OWN, observed)
             for name in (seen, "u_component_of_wind_850"):
                 both = (analysis.posterior, analysis.prior)
                 own, prior = (analysis.crps_of(name, ensemble) for ensemble in both)
@@ -218,7 +219,7 @@ def month(plan: Plan) -> str:
 
 def _of_length(lab: Laboratory, days: int) -> tuple[float, float, str]:
     """Seconds and peak MiB of drawing a reanalysis of some days, and its seams."""
-    analysis = lab.analyse(SPARSE, "2023-12-20", 24 * days, "mmps")
+    analysis = lab.analyse(SPARSE, "2023-12-20", 24 * days, OWN)
     seconds = sum(
         float(piece.artifact.manifest["provenance"]["wall_seconds"])
         for batch in analysis.posterior.batches

@@ -1,7 +1,7 @@
 """What orchestration costs: `python -m benchmarks.overhead --output docs/overhead.md`.
 
 A flow of trivial tasks against plain calls; the forecast job against the same steps without
-Prefect; the start of the embedded server; many runs that wait for one worker.
+Prefect; the start of the embedded server; `--help` of every command.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ import prefect
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+import flows
 from appa_core.config.requests import forecast_request
 from appa_core.steps.forecast import ForecastJob, prepare_forecast
 from benchmarks.chaos_report import table
-from benchmarks.overhead_runs import Queue, queue_runs
-from flows.cli import prepare_environment, start_server
+from flows.cli import prepare_environment
 from flows.forecast import run_forecast
+from flows.server import start_server
 from tasks.catalog import model_folder, state_source
 
 _STEP_MS, _SHARE = 15.0, 0.05
@@ -143,12 +145,12 @@ class Starts:
     """From typing a command to its first error of use or result, in seconds.
 
     Args:
-        help: `--help`.
+        help: `--help` of each command, the best of three.
         overlapped: The forecast command with the embedded server started beside its imports.
         after: The same with the server started after them.
     """
 
-    help: float
+    help: list[float]
     overlapped: float
     after: float
 
@@ -157,7 +159,7 @@ def start_seconds(members: int) -> Starts:
     """Starts of the forecast command, each in a process of its own."""
     words = ["--start", _START, "--members", str(members), "--lead-hours", "6"]
     return Starts(
-        min(seconds(lambda: _forecast(["--help"])) for _ in range(3)),
+        [min(seconds(partial(_run, name, ["--help"])) for _ in range(3)) for name in commands()],
         _cold(words, {}),
         _cold(words, {"APPA_SERVER": "late"}),
     )
@@ -166,20 +168,24 @@ def start_seconds(members: int) -> Starts:
 def _cold(words: Sequence[str], more: dict[str, str]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         places = ["--store", f"{folder}/store", "--output", f"{folder}/out"]
-        return seconds(lambda: _forecast([*words, *places], more))
+        return seconds(lambda: _run("forecast", [*words, *places], more))
 
 
-def _forecast(words: Sequence[str], more: dict[str, str] | None = None) -> None:
-    command = [sys.executable, "-m", "flows.forecast", *words]
+def commands() -> list[str]:
+    """Modules of `flows` that are commands."""
+    modules = sorted(Path(flows.__file__).parent.glob("*.py"))
+    return [path.stem for path in modules if "__main__" in path.read_text("utf-8")]
+
+
+def _run(name: str, words: Sequence[str], more: dict[str, str] | None = None) -> None:
+    command = [sys.executable, "-m", f"flows.{name}", *words]
     environment = {k: v for k, v in os.environ.items() if k != "PREFECT_API_URL"}
     subprocess.run(  # noqa: S603
         command, env=environment | (more or {}), check=True, capture_output=True
     )
 
 
-def report(
-    steps: tuple[int, list[float]], share: Share, starts: Starts, queue: Queue, command: str
-) -> str:
+def report(steps: tuple[int, list[float]], share: Share, starts: Starts, command: str) -> str:
     """A page in Markdown."""
     count, each = steps
     rows = [
@@ -193,12 +199,13 @@ def report(
             f"{share.share:.1%} of {statistics.median(share.full):.2f} s",
             f"{_SHARE:.0%}",
         ),
-        ("`--help`", f"{starts.help:.2f} s", "1 s"),
+        (
+            f"`--help` of {len(starts.help)} commands, the slowest",
+            f"{max(starts.help):.2f} s",
+            "1 s",
+        ),
         ("forecast command, cold, server beside imports", f"{starts.overlapped:.1f} s", ""),
         ("the same, server after imports", f"{starts.after:.1f} s", ""),
-        (f"{queue.runs} runs at once on one worker", f"{queue.completed} completed", "all"),
-        ("their time", f"{queue.seconds:.0f} s", ""),
-        ("the worker's memory, first and last tenth", queue.memory, "flat"),
     ]
     machine = f"{os.cpu_count()} cores ({platform.machine()}), Prefect {prefect.__version__}"
     where = f"`{command}` on {machine}; medians."
@@ -213,8 +220,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--steps", type=int, default=200, help="of the trivial flow (default: %(default)s)")
     add("--members", type=int, default=8, help="of the forecast (default: %(default)s)")
     add("--repeats", type=int, default=5, help="of each measurement (default: %(default)s)")
-    add("--runs", type=int, default=200, help="that wait for a worker (default: %(default)s)")
-    add("--limit", type=int, default=2, help="of them at once (default: %(default)s)")
     add("--output", type=Path, help="write the page here (default: print it)")
     arguments = parser.parse_args(argv)
     prepare_environment(verbose=False)
@@ -223,8 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     steps = arguments.steps, step_milliseconds(arguments.steps, arguments.repeats)
     share = orchestration_share(arguments.members, arguments.repeats)
     starts = start_seconds(arguments.members)
-    queue = queue_runs(arguments.runs, arguments.limit)
-    text = report(steps, share, starts, queue, "python -m benchmarks.overhead")
+    text = report(steps, share, starts, "python -m benchmarks.overhead")
     if arguments.output:
         arguments.output.write_text(text, "utf-8")
     else:

@@ -165,7 +165,7 @@ def backfill(  # noqa: PLR0913
             f"{start} to {end}, {chunk_days} days a task, {max_parallel} at once: expected an end "
             "after the start, and 1 or more of the others"
         )
-    where = store or store_default()
+    where = store_default(store)
     series = prepare_series(start, observations, where, **options)
     lanes = lanes_of(series, first, last)
     folder = output or f"results/reanalysis-{series.ledger.key[:12]}"

@@ -39,6 +39,8 @@ from appa_core.io.cleanup import DISPOSABLE, Cleanup, clean_up, plan_cleanup  # 
 from appa_core.io.store import ArtifactStore  # noqa: E402
 from flows.status import size_text  # noqa: E402
 
+_MOST_DAYS = 36500
+
 
 def cleanup(
     store: str,
@@ -63,8 +65,10 @@ def cleanup(
         IntegrityError: A manifest is damaged.
         BusyError: Someone is at work in the store.
     """
-    if older_than_days < 1:
-        raise InputError(f"--older-than-days {older_than_days:g}: expected 1 or more")
+    if not 1 <= older_than_days <= _MOST_DAYS:
+        raise InputError(
+            f"--older-than-days {older_than_days:g}: expected 1 or more, to {_MOST_DAYS}"
+        )
     chosen = DISPOSABLE if steps is None else frozenset(steps)
     if unknown := sorted(chosen - DISPOSABLE):
         raise InputError(

@@ -6,16 +6,14 @@ import argparse
 import importlib
 import os
 import sys
-import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from appa_core.errors import EXIT_STATUS, InputError
+from appa_core.io.names import absolute_place
 from appa_core.io.secrets import redacted
 from flows.endings import ending_of
 
-_STARTING: list[threading.Thread] = []
 _WATCHING = ("APPA_LOG", "APPA_METRICS")
 _ENVIRONMENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -28,23 +26,26 @@ _ENVIRONMENT = {
 }
 
 
-def store_default() -> str:
-    """Where artifacts live unless --store says otherwise."""
-    return os.environ.get("APPA_STORE", "./appa-store")
+def store_default(given: str | None = None) -> str:
+    """Where artifacts live: as given, else APPA_STORE, else ./appa-store.
+
+    An absolute path, since workers of a Dask cluster have working folders of their own.
+    """
+    return absolute_place(given or os.environ.get("APPA_STORE", "./appa-store"))
 
 
 class Parser(argparse.ArgumentParser):
     """A parser that takes `--option=--` for a mistake, of which argparse makes an empty list."""
 
-    def parse_args(  # type: ignore[override]
+    def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> argparse.Namespace:
-        """What was typed; ends the process with status 2 if it is malformed."""
-        found = super().parse_args(args, namespace)
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """What was typed, and what is left; a mistake ends the process with status 2."""
+        found, rest = super().parse_known_args(args, namespace)
         for action in self._actions:
             if action.nargs is None and [] in _each(getattr(found, action.dest, None), action):
-                self.error(f"argument {action.option_strings[0]}: expected one argument")
-        return found
+                self.error(f"argument {'/'.join(action.option_strings)}: expected one argument")
+        return found, rest
 
 
 def _each(value: Any, action: argparse.Action) -> list[Any]:
@@ -54,14 +55,20 @@ def _each(value: Any, action: argparse.Action) -> list[Any]:
 def new_parser(name: str, description: str) -> Parser:
     """A parser with the options that every command has."""
     parser = Parser(prog=f"python -m flows.{name}", description=description)
+    add_common_options(parser)
+    return parser
+
+
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """Options that every command has, or each of the commands of one module."""
     parser.add_argument(
         "--store",
+        type=absolute_place,
         default=store_default(),
         metavar="URL",
         help="where artifacts live (default: APPA_STORE, else ./appa-store)",
     )
     parser.add_argument("--traceback", action="store_true", help="show where an error arose")
-    return parser
 
 
 def add_source_options(parser: argparse.ArgumentParser) -> None:
@@ -149,8 +156,9 @@ def add_observation_options(
     parser: argparse._ActionsContainer,
     *,
     required: bool = True,
+    method: str = "mmps",
 ) -> None:
-    """Options of commands that draw from observations."""
+    """Options of commands that draw from observations, by default by this method."""
     add = parser.add_argument
     add(
         "--observations",
@@ -160,9 +168,9 @@ def add_observation_options(
     )
     add(
         "--method",
-        default="mmps",
-        help="mmps, sda, dps, pigdm, repaint, latent-3dvar, latent-4dvar, 4dvar, es-mda, "
-        "twisted-particles, reference, optimal-interpolation, or a YAML file "
+        default=method,
+        help="mmps, reanalysis, sda, dps, pigdm, repaint, latent-3dvar, latent-4dvar, 4dvar, "
+        "es-mda, twisted-particles, reference, optimal-interpolation, or a YAML file "
         "(default: %(default)s)",
     )
     add(
@@ -261,37 +269,6 @@ def prepare_environment(*, verbose: bool) -> None:
     for name, value in _ENVIRONMENT.items():
         if not (verbose and name == "PREFECT_LOGGING_LEVEL"):
             os.environ.setdefault(name, value)
-
-
-def start_server() -> float:
-    """Start Prefect's embedded server, unless one is set or runs; returns seconds.
-
-    The first flow would start it; a command that tells its own time starts it before.
-    """
-    began = time.perf_counter()
-    orchestration = importlib.import_module("prefect.client.orchestration")
-    with orchestration.get_client(sync_client=True) as client:
-        client.hello()
-    return time.perf_counter() - began
-
-
-def begin_server() -> None:
-    """Start Prefect's embedded server beside what is loaded next, unless one is set.
-
-    It takes longer than all imports together; `await_server` waits for what is left of that.
-    `APPA_SERVER=late` leaves it to the first flow.
-    """
-    settings = importlib.import_module("prefect.settings").get_current_settings()
-    if settings.api.url is None and os.environ.get("APPA_SERVER") != "late":
-        thread = threading.Thread(target=start_server, name="prefect-server", daemon=True)
-        thread.start()
-        _STARTING.append(thread)
-
-
-def await_server() -> None:
-    """Wait for a server that `begin_server` starts; else nothing."""
-    while _STARTING:
-        _STARTING.pop().join()
 
 
 def watch_if_asked() -> None:

@@ -71,7 +71,7 @@ from typing import Any  # noqa: E402
 import pandas as pd  # noqa: E402
 from prefect import flow  # noqa: E402
 
-from appa_core.config.requests import DenialRequest, denial_request  # noqa: E402
+from appa_core.config.denial import DenialRequest, denial_request  # noqa: E402
 from appa_core.steps.analysis import AnalysisJob  # noqa: E402
 from appa_core.steps.denial import IMPACT, Case, Denial  # noqa: E402
 from appa_core.steps.observed import ObservedJob  # noqa: E402
@@ -133,7 +133,7 @@ def denial(  # noqa: PLR0913
     job = prepare_job("denial", request, device, output)
     for times in request.spans(job.preset.state.step_hours):
         AnalysisJob.of(job.drawing(), times, request)  # whether it can be drawn
-    return run_denial(job, request, store or store_default(), output, cluster, recompute=recompute)
+    return run_denial(job, request, store_default(store), output, cluster, recompute=recompute)
 
 
 @flow(name="denial", validate_parameters=False)

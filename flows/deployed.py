@@ -12,7 +12,8 @@ from typing import Any, Literal
 from prefect import flow
 
 from appa_core.config.presets import load_preset
-from flows.cli import prepare_environment, store_default
+from flows.cli import prepare_environment, store_default, watch_if_asked
+from flows.evaluate import evaluate, newest_result
 from flows.forecast import forecast
 from flows.nightly import nightly_ingest, yesterday
 from flows.reanalysis import reanalysis
@@ -20,10 +21,11 @@ from flows.train import train
 from tasks.arrivals import Patience
 from tasks.attempts import attempt
 from tasks.cluster import ClusterSettings
+from tasks.figures import show_files
 from tasks.launch import LaunchSettings
-from tasks.result_pages import show_result
 
 prepare_environment(verbose=True)
+watch_if_asked()
 HOUR = 3600
 Method = Literal[
     "mmps", "sda", "dps", "pigdm", "repaint", "latent-3dvar", "latent-4dvar", "4dvar", "es-mda",
@@ -82,7 +84,7 @@ def forecast_job(  # noqa: PLR0913
         store=store or None, output=output or None, **observing,
     )  # fmt: skip
     result = attempt("forecast", work)
-    show_result(str(result.output), "forecast", "forecast")
+    show_files(str(result.output), "forecast")
     return str(result.output)
 
 
@@ -134,8 +136,53 @@ def reanalysis_job(  # noqa: PLR0913
         output=output or None, cluster=ClusterSettings(dask_address or None, workers),
     )  # fmt: skip
     result = attempt("reanalysis", work)
-    show_result(str(result.output), "reanalysis", "reanalysis")
+    show_files(str(result.output), "reanalysis")
     return str(result.output)
+
+
+@flow(name="evaluation-job", timeout_seconds=24 * HOUR)
+def evaluation_job(  # noqa: PLR0913
+    results: list[str] | None = None,
+    *,
+    against: list[str] | None = None,
+    truth: str = "",
+    regions: list[str] | None = None,
+    events: list[str] | None = None,
+    resamples: int = 1000,
+    device: Device = "cpu",
+    workers: int = 0,
+    dask_address: str = "",
+    store: str = "",
+    output: str = "",
+) -> str:
+    """Scores with intervals, calibration, physics and spectra of finished results.
+
+    Args:
+        results: Folders of results on the worker's machine, pooled over their dates; empty: the
+            newest below ./results.
+        against: Folders of another run's results to compare with.
+        truth: Catalog entry of known states; empty: those that the results name.
+        regions: Such as tropics, or south,north,west,east; empty: tropics, both extratropics.
+        events: Such as 2m_temperature>303.15; empty: none.
+        resamples: Draws of dates.
+        device: Where the autoencoder runs.
+        workers: Processes that score pieces side by side; 0: none.
+        dask_address: Scheduler of a running Dask cluster to use instead; empty: none.
+        store: Artifact store; empty: APPA_STORE, else ./appa-store.
+        output: Folder of the tables; empty: `evaluation` in the result, if it is one.
+
+    Returns:
+        The folder with the tables.
+    """
+    work = partial(
+        evaluate, results or newest_result(), against=against or (), truth=truth, device=device,
+        store=store or None, output=output or None, regions=tuple(regions or ()),
+        events=tuple(events) if events else None, resamples=resamples,
+        cluster=ClusterSettings(dask_address or None, workers),
+    )  # fmt: skip
+    tables = attempt("evaluation", work).output
+    show_files(str(tables), "evaluation")
+    return str(tables)
 
 
 @flow(name="nightly-ingest-job", timeout_seconds=20 * HOUR)
@@ -166,7 +213,7 @@ def nightly_ingest_job(  # noqa: PLR0913
         URL of the cube of states.
     """
     work = partial(
-        nightly_ingest, load_preset(preset), store or store_default(), source, day or yesterday(),
+        nightly_ingest, load_preset(preset), store_default(store), source, day or yesterday(),
         look_back_days=look_back_days, patience=Patience(wait_hours),
         cluster=ClusterSettings(dask_address or None, workers),
     )  # fmt: skip
@@ -206,7 +253,7 @@ def training_job(  # noqa: PLR0913
     """
     settings = load_preset(preset)
     work = partial(
-        train, settings, store or store_default(), folder or f"models/{settings.name}",
+        train, settings, store_default(store), folder or f"models/{settings.name}",
         network=network, seed=seed, source=source,
         launch=LaunchSettings(nproc=nproc, device=device),
         cluster=ClusterSettings(dask_address or None, workers),

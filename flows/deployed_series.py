@@ -13,7 +13,7 @@ from flows.nightly import nightly_reanalysis, yesterday
 from tasks.arrivals import Patience
 from tasks.attempts import attempt
 from tasks.cluster import ClusterSettings
-from tasks.result_pages import show_days
+from tasks.figures import show_days
 from tasks.series import Outcome
 
 Late = Literal["renew", "leave"]

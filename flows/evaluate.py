@@ -85,6 +85,7 @@ from prefect import flow  # noqa: E402
 
 from appa_core.config.evaluation import evaluation_request  # noqa: E402
 from appa_core.errors import InputError  # noqa: E402
+from appa_core.io.store import MANIFEST  # noqa: E402
 from appa_core.steps.evaluate import EVALUATION, EvaluationJob  # noqa: E402
 from appa_core.steps.publish import check_output  # noqa: E402
 from tasks import evaluating  # noqa: E402
@@ -140,9 +141,24 @@ def evaluate(
         raise InputError("several results are evaluated together: name a folder with --output")
     folder = output or f"{results[0]}/{EVALUATION}"
     check_output(Path(folder))
-    where = store or store_default()
+    where = store_default(store)
     job = evaluating.prepare_evaluation(results, against, request, where, truth, device)
     return run_evaluation(job, folder, cluster or ClusterSettings())
+
+
+def newest_result(folder: str = "results") -> list[str]:
+    """The result that was exported last.
+
+    Args:
+        folder: Where results are.
+
+    Raises:
+        InputError: There is none.
+    """
+    found = sorted(Path(folder).glob(f"*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise InputError(f"no result below {folder}: name folders that a flow has written")
+    return [str(found[-1].parent)]
 
 
 @flow(name="evaluate", validate_parameters=False)

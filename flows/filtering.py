@@ -20,13 +20,12 @@ from flows.cli import (
     add_member_cluster_options,
     add_observation_options,
     add_truth_option,
-    await_server,
-    begin_server,
     new_parser,
     prepare_environment,
     run_command,
     store_default,
 )
+from flows.server import await_server, begin_server
 
 
 def _parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -112,7 +111,7 @@ def filtering(  # noqa: PLR0913
     every = request.every(job.preset.state.step_hours)
     plan = FilterJob.of(job.drawing(), request, every)
     await_server()
-    return run_filtering(job, plan, store or store_default(), output, cluster, recompute=recompute)
+    return run_filtering(job, plan, store_default(store), output, cluster, recompute=recompute)
 
 
 @flow(name="filtering", validate_parameters=False)

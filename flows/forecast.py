@@ -14,14 +14,13 @@ import argparse
 
 from flows.cli import (
     add_observation_options,
-    await_server,
-    begin_server,
     local_folder,
     new_parser,
     prepare_environment,
     run_command,
     store_default,
 )
+from flows.server import await_server, begin_server
 
 
 def _parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -158,7 +157,7 @@ def forecast(  # noqa: PLR0913
         "levels": levels,
         "region": None if region is None else Region.parse(region),
     }
-    where = store or store_default()
+    where = store_default(store)
     if observations is not None:
         found = forecast_from_observations(
             observations=observations, device=device, store=where, output=output,

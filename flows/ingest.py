@@ -53,6 +53,7 @@ from appa_core.config.requests import parse_time  # noqa: E402
 from appa_core.errors import InputError  # noqa: E402
 from appa_core.io.cds import CdsSource  # noqa: E402
 from appa_core.io.cube import Cube  # noqa: E402
+from appa_core.io.names import absolute_place  # noqa: E402
 from appa_core.steps.ingest import IngestJob  # noqa: E402
 from appa_core.steps.simulate import NATURE, nature_source  # noqa: E402
 from tasks import learning  # noqa: E402
@@ -107,7 +108,7 @@ def ingest(  # noqa: PLR0913
     if isinstance(found, CdsSource):
         found = learning.fetch(found, store, preset, start, end)
     require_reachable(found)
-    job = IngestJob(store, found, preset.state.build(), preset.data.block_states)
+    job = IngestJob(absolute_place(store), found, preset.state.build(), preset.data.block_states)
     return learning.ingest_states(job, start, end, cluster or ClusterSettings(), verify=verify)
 
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 import argparse
 
 from flows.cli import (
+    Parser,
     add_cluster_options,
+    add_common_options,
     add_ensemble_options,
     add_observation_options,
     add_series_options,
     add_truth_option,
-    new_parser,
     prepare_environment,
     run_command,
     store_default,
@@ -26,9 +27,13 @@ from flows.cli import (
 
 
 def _parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = new_parser("nightly", "Yesterday's states, or yesterday's reanalysis.")
+    parser = Parser(
+        prog="python -m flows.nightly",
+        description="Yesterday's states, or yesterday's reanalysis.",
+    )
     commands = parser.add_subparsers(dest="what", required=True)
     every = commands.add_parser("reanalysis", help="go on from the day before")
+    add_common_options(every)
     _add_wait_options(every)
     every.add_argument("--look-back-days", type=int, default=3, help="days that are seen to again")
     every.add_argument("--least-rows", type=int, default=1, help="fewest reports of a day")
@@ -37,6 +42,7 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
     add_truth_option(every)
     add_ensemble_options(every)
     states = commands.add_parser("ingest", help="bring yesterday's states into the store")
+    add_common_options(states)
     _add_wait_options(states)
     states.add_argument(
         "--look-back-days", type=int, default=7, help="days that are seen to again"
@@ -120,7 +126,7 @@ def nightly_reanalysis(  # noqa: PLR0913
     """
     if look_back_days < 0:
         raise InputError(f"expected 0 or more days to look back, got {look_back_days}")
-    where = store or store_default()
+    where = store_default(store)
     last = parse_time(day or yesterday())
     series = prepare_series(f"{last:%Y-%m-%d}", observations, where, **options)
     folder = output or f"results/reanalysis-{series.ledger.key[:12]}"

@@ -13,8 +13,8 @@ from appa_core.config.requests import observed_forecast_request
 from appa_core.steps.analysis import AnalysisJob
 from appa_core.steps.forecast import ForecastJob, prepare_forecast
 from appa_core.steps.observed import ObservedJob, product_of
-from flows.cli import await_server
 from flows.observing import request_fields
+from flows.server import await_server
 from tasks import forecasting, reanalysing
 from tasks.catalog import model_folder, state_source
 from tasks.cluster import ClusterSettings

@@ -15,8 +15,8 @@ from flows.cli import (
     new_parser,
     prepare_environment,
     run_command,
-    start_server,
 )
+from flows.server import start_server
 
 
 def _parse(argv: list[str] | None = None) -> argparse.Namespace:

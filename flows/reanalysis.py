@@ -18,13 +18,12 @@ from flows.cli import (
     add_member_cluster_options,
     add_observation_options,
     add_truth_option,
-    await_server,
-    begin_server,
     new_parser,
     prepare_environment,
     run_command,
     store_default,
 )
+from flows.server import await_server, begin_server
 
 
 def _parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -32,7 +31,7 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--start", required=True, help="time of the first state, UTC, such as 2024-01-01")
     add("--end", required=True, help="time before which the states end, UTC")
-    add_observation_options(parser)
+    add_observation_options(parser, method="reanalysis")
     add_truth_option(parser)
     add_ensemble_options(parser)
     add_member_cluster_options(parser)
@@ -103,9 +102,7 @@ def reanalysis(  # noqa: PLR0913
     times = request.times(job.preset.state.step_hours)
     AnalysisJob.of(job.drawing(), times, request)  # whether it can be drawn
     await_server()
-    return run_reanalysis(
-        job, times, store or store_default(), output, cluster, recompute=recompute
-    )
+    return run_reanalysis(job, times, store_default(store), output, cluster, recompute=recompute)
 
 
 @flow(name="reanalysis", validate_parameters=False)

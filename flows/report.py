@@ -79,6 +79,9 @@ from appa_core.steps.result_report import USUAL_BUDGET_BYTES, PageOrder  # noqa:
 from appa_core.steps.scorecard import compare_runs  # noqa: E402
 from tasks import results  # noqa: E402
 
+#: What browsers still open.
+_MOST_MB = 1000
+
 
 @dataclass(frozen=True)
 class WrittenReport:
@@ -144,7 +147,7 @@ def report(  # noqa: PLR0913
     if target.is_dir():
         raise InputError(f"--output {target} is a folder; name a file such as report.html")
     page = PageOrder(places, tuple(fields), budget_bytes)
-    where = store or store_default()
+    where = store_default(store)
     return write_report(
         where, result, str(target), page, order, against, truth, recompute=recompute
     )
@@ -171,8 +174,14 @@ def write_report(  # noqa: PLR0913
     return WrittenReport(Path(first), tuple(map(Path, others)))
 
 
+def _bytes(megabytes: float) -> int:
+    if not 0 <= megabytes <= _MOST_MB:
+        raise InputError(f"--budget-mb {megabytes:g}: expected 0 to {_MOST_MB}")
+    return int(megabytes * 1e6)
+
+
 def _main(arguments: argparse.Namespace) -> None:
-    options = vars(arguments) | {"budget_bytes": int(arguments.budget_mb * 1e6)}
+    options = vars(arguments) | {"budget_bytes": _bytes(arguments.budget_mb)}
     for name in ("budget_mb", "traceback"):
         options.pop(name)
     written = report(**options)

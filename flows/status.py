@@ -23,12 +23,13 @@ prepare_environment(verbose=bool(_ARGUMENTS and _ARGUMENTS.traceback))
 
 from collections.abc import Sequence  # noqa: E402
 
+import pandas as pd  # noqa: E402
 from prefect import flow  # noqa: E402
 
 from appa_core.errors import IntegrityError  # noqa: E402
 from appa_core.io.store import ArtifactStore  # noqa: E402
 from appa_core.steps.overview import Overview, overview  # noqa: E402
-from tasks.pages import publish_page  # noqa: E402
+from tasks.figures import publish_page  # noqa: E402
 
 _SHOWN_DAYS = 10
 
@@ -46,7 +47,7 @@ def tables(seen: Overview) -> list[tuple[str, list[str], list[list[str]]]]:
     running = [[e.place, str(e.owner)] for e in seen.leases if e.owner.is_alive]
     left = [[e.place, str(e.owner)] for e in seen.leases if not e.owner.is_alive]
     steps = [[s.step, str(s.count), size_text(s.bytes), s.last] for s in seen.steps]
-    scores = seen.scores.round(4).astype(str).to_numpy().tolist()
+    scores = [[_cell(v) for v in row] for row in seen.scores.round(4).itertuples(index=False)]
     columns = ["series", "what", "days", "held", "missing", "stale", "damaged", "a day takes"]
     found = [
         ("Reanalyses by day", columns, rows_of_series),
@@ -67,6 +68,10 @@ def size_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def _cell(value: object) -> str:
+    return "" if pd.isna(value) else str(value)  # type: ignore[call-overload]
 
 
 def _days(days: Sequence[str]) -> str:
@@ -110,7 +115,7 @@ def status_job(store: str = "", *, verify: bool = False) -> bool:
     Returns:
         Whether nothing is known to be damaged.
     """
-    seen = overview(ArtifactStore(store or store_default()), verify=verify)
+    seen = overview(ArtifactStore(store_default(store)), verify=verify)
     publish_page(as_markdown(seen), "store-status", f"What {seen.url} holds")
     return seen.is_sound
 

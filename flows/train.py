@@ -54,6 +54,7 @@ import pandas as pd  # noqa: E402
 from prefect import flow  # noqa: E402
 
 from appa_core.config.presets import Preset, load_preset  # noqa: E402
+from appa_core.io.names import absolute_place  # noqa: E402
 from appa_core.steps.coder import TrainedCoder  # noqa: E402
 from appa_core.steps.encode import EncodeJob  # noqa: E402
 from appa_core.steps.models import check_model_folder  # noqa: E402
@@ -109,7 +110,9 @@ def train(  # noqa: PLR0913
         showing.show_autoencoder(coder, states)
         if network == "autoencoder":
             return None
-        latents = learning.encode_states(EncodeJob(store, states, coder), start, end, cluster)
+        latents = learning.encode_states(
+            EncodeJob(absolute_place(store), states, coder), start, end, cluster
+        )
         reconstruction = learning.fit_reconstruction(store, coder, states)
         latent_statistics = learning.fit_latent_statistics(store, preset, latents)
     order = TrainingOrder("denoiser", store, preset, latents, latent_statistics, seed, coder.key)

@@ -17,8 +17,8 @@ def require_allowed_operator(name: str, environment: Mapping[str, str] | None = 
     """Make sure that a user's own operator, which is code, may be run.
 
     On a command line, `--operator` is the consent. In a run of a deployment anybody who reaches
-    the server may name one: there its module must be listed in `APPA_OPERATORS`, which is read on
-    a command line too if it is set.
+    the server may name one: there its module must be listed in `APPA_OPERATORS` (job variables,
+    `infra/prefect.yaml`), which is read on a command line too if it is set.
 
     Args:
         name: `package.module:function`; none if empty.
@@ -33,6 +33,7 @@ def require_allowed_operator(name: str, environment: Mapping[str, str] | None = 
     allowed = [part.strip() for part in known.get(OPERATORS, "").split(",") if part.strip()]
     if name.partition(":")[0] not in allowed:
         raise InputError(
-            f"operator {name!r} is not allowed here; {OPERATORS} of the worker's environment "
-            f"lists the modules of operators: {', '.join(allowed) or 'none'}"
+            f"operator {name!r} is not allowed here; {OPERATORS} in the environment (of a "
+            f"deployment: its job variables) lists modules of operators: "
+            f"{', '.join(allowed) or 'none'}"
         )

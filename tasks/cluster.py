@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import dask.config
 from dask.utils import parse_bytes
 from distributed import CancelledError, Client, Future, KilledWorker, LocalCluster, wait
+from distributed.comm.core import CommClosedError
 from tqdm import tqdm
 
 from appa_core.errors import AppaError, InputError, ResourceError
@@ -85,7 +86,7 @@ def open_client(settings: ClusterSettings) -> Iterator[Client]:
     """A client of the cluster.
 
     Raises:
-        InputError: Nothing answers at the address, or no worker is there.
+        ResourceError: Nothing answers at the address, or no worker is there.
     """
     logging.getLogger("distributed").setLevel(logging.ERROR)
     if settings.address is None:
@@ -95,7 +96,7 @@ def open_client(settings: ClusterSettings) -> Iterator[Client]:
     try:
         client = Client(settings.address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise InputError(
+        raise ResourceError(
             f"no Dask scheduler answers at {settings.address}: {error}; start one with "
             "`dask scheduler` and workers with `dask worker ADDRESS`, or leave --dask-address out"
         ) from error
@@ -103,7 +104,7 @@ def open_client(settings: ClusterSettings) -> Iterator[Client]:
         try:
             client.wait_for_workers(1, timeout=_CONNECT_SECONDS)
         except TimeoutError as error:
-            raise InputError(
+            raise ResourceError(
                 f"the scheduler at {settings.address} has no worker; start one with "
                 f"`dask worker {settings.address}`"
             ) from error
@@ -199,7 +200,10 @@ def run_units(
         if settings.address is None and (settings.workers == 0 or len(wanted) == 1):
             return [_counted(function, unit, done, before_each) for unit in wanted]
         with open_client(settings) as client:
-            return run_on(client, function, wanted, done, before_each)
+            try:
+                return run_on(client, function, wanted, done, before_each)
+            except (CancelledError, CommClosedError) as error:
+                raise ResourceError(_ALONE.format("lost its scheduler")) from error
 
 
 def _counting_down(label: str, count: int, update: Callable[[], object]) -> Callable[[], None]:
@@ -267,7 +271,7 @@ def _ended(client: Client, futures: Collection[Future[_Result]]) -> set[Future[_
     """Those that have ended, as soon as one has.
 
     Raises:
-        ResourceError: There has been no worker for long, or the scheduler has ended.
+        ResourceError: There has been no worker for long.
     """
     last_seen = time.monotonic()
     while True:
@@ -281,8 +285,6 @@ def _ended(client: Client, futures: Collection[Future[_Result]]) -> set[Future[_
                 raise ResourceError(
                     _ALONE.format(f"had no worker for {now - last_seen:.0f} s")
                 ) from None
-        except CancelledError as error:
-            raise ResourceError(_ALONE.format("lost its scheduler")) from error
         else:
             return set(ended.done)
 

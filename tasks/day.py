@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from appa_core.config.observing import CatalogObservations, FileObservations
+from appa_core.config.observing import ReportTemplate
 from appa_core.config.series import DAY
 from appa_core.errors import AbsentError
 from appa_core.io.day_ledger import DayRecord
@@ -19,7 +19,7 @@ from appa_core.steps import departures
 from appa_core.steps.drawn import DrawnEnsemble, Piece
 from appa_core.steps.fields import Product
 from appa_core.steps.observed import ObservedTable
-from appa_core.steps.observing import Reader, keep_observations, kept_observations
+from appa_core.steps.observing import Reader, ReportSource, keep_observations, kept_observations
 from appa_core.steps.publish import command_of, described, export_files
 from appa_core.steps.publish_analysis import top_names
 from appa_core.steps.series import Expected, Link, Series, recorded
@@ -47,9 +47,9 @@ def reader(series: Series, day: pd.Timestamp) -> Reader:
     """What reads the reports that a day hears: those after the last state that it is given."""
     times = series.window(day)
 
-    def read(source: FileObservations | CatalogObservations) -> ObservationTable:
+    def read(source: ReportSource) -> ObservationTable:
         table = read_reports(source, series.job, times)
-        if series.starts(day):
+        if series.starts(day) or isinstance(source, ReportTemplate):
             return table
         after = table.rows(np.asarray(table.frame["valid_time"] > times[0]))
         if not len(after):

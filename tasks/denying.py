@@ -10,7 +10,7 @@ import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from appa_core.config.requests import DenialRequest
+from appa_core.config.denial import DenialRequest
 from appa_core.io.store import Artifact, ArtifactStore
 from appa_core.steps import denial
 from appa_core.steps.analysis import AnalysisJob

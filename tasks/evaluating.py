@@ -12,6 +12,7 @@ from appa_core.config.evaluation import EvaluationRequest
 from appa_core.errors import InputError, IntegrityError
 from appa_core.io.results import Result
 from appa_core.io.store import Artifact
+from appa_core.steps.device import require_device
 from appa_core.steps.evaluate import EvaluationJob, Pieces, combine, export_evaluation
 from appa_core.steps.evaluated import Evaluated, ModelReference
 from appa_core.steps.evaluation_fields import evaluate_fields, plan_fields
@@ -45,6 +46,7 @@ def prepare_evaluation(
         InputError: A folder is no result, or something that was asked for is not possible.
         IntegrityError: A result or weights are damaged.
     """
+    require_device(device)
     runs = [
         tuple(_evaluated(Result.open(path), request, store, truth, device) for path in paths)
         for paths in (results, others)

@@ -1,16 +1,24 @@
-"""Prefect artifacts of results: the figures of their pages, as Markdown with images in it."""
+"""Prefect artifacts of results: the figures of their pages, where their files are, their days."""
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
+from prefect import task
 from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectException
 
 from appa_core.io.store import Artifact
 from appa_core.steps.publish import FIGURES
+
+if TYPE_CHECKING:  # which shows figures itself
+    from tasks.series import Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -24,8 +32,40 @@ def show_figures(page: Artifact, name: str) -> None:
     """
     with page.local() as folder:
         text = (folder / FIGURES).read_text("utf-8")
+    publish_page(text, name, f"Figures of {name}")
+
+
+@task(cache_policy=NO_CACHE)
+def show_files(folder: str, kind: str) -> None:
+    """Show where the files of an exported result are.
+
+    Args:
+        folder: The export, on the machine where this runs.
+        kind: Of the result, such as `forecast`.
+    """
+    files = sorted(path.absolute() for path in Path(folder).iterdir())
+    lines = "\n".join(f"- `{path}`" for path in files)
+    publish_page(f"# {kind.capitalize()}\n\n{lines}", f"files of {kind}", f"Files of a {kind}")
+
+
+@task(cache_policy=NO_CACHE)
+def show_days(outcomes: Sequence[Outcome]) -> None:
+    """Show what became of the days of a series."""
+    rows = [f"| {o.day:%Y-%m-%d} | {o.state} | {o.seconds:.0f} | {o.why} |" for o in outcomes]
+    table = "\n".join(["| day | state | seconds | why |", "|---|---|---|---|", *rows])
+    publish_page(f"# Days\n\n{table}", "days", "Days of a reanalysis")
+
+
+def publish_page(page: str, name: str, description: str) -> None:
+    """Publish Markdown; one of the same name supersedes it. A server that fails is no failure.
+
+    Args:
+        page: The text.
+        name: Of which letters and digits make the key.
+        description: What it is.
+    """
     key = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")
     try:
-        create_markdown_artifact(text, key=key, description=f"Figures of {name}")
+        create_markdown_artifact(page, key=key, description=description)
     except (OSError, httpx.HTTPError, PrefectException) as error:
-        _log.warning("figures of %s are not shown in Prefect: %s", name, error)
+        _log.warning("%s is not shown in Prefect: %s", description, error)

@@ -10,6 +10,7 @@ from appa_core.config.control import load_control
 from appa_core.config.observing import (
     CatalogObservations,
     FileObservations,
+    ReportTemplate,
     SimulatedNetwork,
     parse_observations,
 )
@@ -19,6 +20,7 @@ from appa_core.steps.forecast import StateSource
 from appa_core.steps.models import cached_model
 from appa_core.steps.observations import ObservationSource, controlled_observations
 from appa_core.steps.observed import ObservedJob, prepare_observed
+from appa_core.steps.observing import ReportSource
 from appa_core.steps.publish import check_output
 from tasks.allowed import require_allowed_operator
 from tasks.catalog import model_folder, observation_entries, resolve_observations, state_source
@@ -28,9 +30,14 @@ _DEFAULT_TRUTH = "sample"
 
 
 def read_reports(
-    source: FileObservations | CatalogObservations, job: ObservedJob, times: pd.DatetimeIndex
+    source: ReportSource,
+    job: ObservedJob,
+    times: pd.DatetimeIndex,
 ) -> ObservationTable:
     """The table of real reports of a period, after control.
+
+    What lends a simulated network its places may be of any time; its values go unused, so that no
+    climatology judges them.
 
     Args:
         source: Where they are.
@@ -41,13 +48,15 @@ def read_reports(
         InputError: There is no such file or entry, or no report of the period.
         DataError: A file cannot be read.
     """
-    where = located(source)
+    where, control = located(source), load_control("default")
+    if isinstance(source, ReportTemplate):
+        return controlled_observations(where, control).table
     model = cached_model(job.model_folder, job.model_key, job.device)
     period = times[0], times[-1]
-    return controlled_observations(where, load_control("default"), period, model).table
+    return controlled_observations(where, control, period, model).table
 
 
-def located(source: FileObservations | CatalogObservations) -> ObservationSource:
+def located(source: ReportSource) -> ObservationSource:
     """Where real reports are.
 
     Raises:
@@ -71,8 +80,9 @@ def prepare_job(
         check_output(Path(output))
     require_allowed_operator(request.operator)
     source = parse_observations(request.observations, observation_entries())
-    if not isinstance(source, SimulatedNetwork):
-        located(source)
+    needed = source.templates if isinstance(source, SimulatedNetwork) else (source,)
+    for reports in needed:
+        located(reports)
     truth = truth_of(request.known_states, source)
     return prepare_observed(kind, request, source, truth, model_folder(request.model), device)
 

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 
+import httpx
 import pandas as pd
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.exceptions import PrefectException
 from prefect.logging import get_logger
 
 from appa_core.config.series import DAY
-from appa_core.errors import AppaError, BusyError, InputError, StoppedError
+from appa_core.errors import AppaError, BusyError, InputError, ResourceError, StoppedError
 from appa_core.io.day_ledger import DayRecord
 from appa_core.io.lock import StoreLock
 from appa_core.steps.series import DONE, Expected, Late, Link, Series, wanted_days
@@ -25,6 +27,8 @@ from tasks.day import DaySettings, export_day, make_day, reader
 _log = get_logger("appa.series")
 #: What a day can be besides the states of `Series.state_of`.
 MADE, FAILED, KEPT = "made", "failed", "kept"
+#: What says nothing of a day: the next would fail too, and must not be bridged to.
+_OF_NO_DAY = (StoppedError, ResourceError, httpx.HTTPError, PrefectException)
 #: In a plan: a day that cannot be made now, and one that is made again on request.
 WAITING, RECOMPUTED = "waiting", "recompute"
 
@@ -171,7 +175,7 @@ def _next(series: Series, lane: Lane, policy: Policy) -> Lane:
         outcome, link = _settle(series, day, lane.link, policy)
     except BusyError:
         return replace(lane, is_blocked=True)
-    except StoppedError:
+    except _OF_NO_DAY:
         raise
     except Exception as error:  # a day must not keep the others from being made
         if not policy.bridges:

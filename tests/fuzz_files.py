@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from hypothesis import strategies as st
 
-from tests.fuzzing import ROOT, World, base
+from tests.fuzz_jobs import ROOT, World, base
 
 _TOKEN = "@here@"
 #: Scalars as they stand in YAML.
@@ -110,6 +110,10 @@ def _catalog_text(name: str) -> Callable[[World], str]:
     return lambda _: (ROOT / "catalogs" / f"{name}.yaml").read_text("utf-8")
 
 
+def _infra(name: str) -> Callable[[World], str]:
+    return lambda _: (ROOT / "infra" / name).read_text("utf-8")
+
+
 def _reports(world: World, folder: Path, text: bytes) -> list[str]:
     (folder / "it.csv").write_bytes(text)
     return ["observations", str(folder / "it.csv"), *base("observations", world)[1:]]
@@ -143,6 +147,8 @@ KINDS = {
     "manifest of a sample": Kind(
         _of("sample", "manifest.json"), _beside("sample", "manifest.json"), is_json=True
     ),
+    "deployments": Kind(_infra("prefect.yaml"), _option("deploy", "--file")),
+    "pool": Kind(_infra("pools/docker.yaml"), _option("deploy", "--pool")),
     "reports": Kind(
         lambda world: world.reports.read_text("utf-8"),
         _reports,

@@ -24,35 +24,15 @@ from hypothesis import strategies as st
 from appa_core.errors import ResourceError, StoppedError
 from appa_core.io.store import ArtifactStore
 from flows.cli import run_command
+from tests.fuzz_jobs import World, actions_of, base
 from tests.fuzz_words import NEVER_LARGE, NUMBERS, ODD, OPTIONAL, SPECS, TIMES, URLS
 from tests.synthetic import tiny_preset
 
-ROOT = Path(__file__).resolve().parents[1]
 _SECONDS = 60
 #: What commands may end with: done, alerts, an error of use, stopped.
 STATUSES = frozenset({0, 1, 2, 143})
 
 _NOT_WANTED = frozenset({"--traceback", "--help", "-h"})
-
-
-@dataclass(frozen=True)
-class World:
-    """What commands are pointed at: things that exist, and a folder to be in."""
-
-    model: Path
-    sample: Path
-    store: Path
-    preset: Path
-    reports: Path
-    folder: Path
-
-    @property
-    def places(self) -> tuple[str, ...]:
-        """Things that exist and are mostly not what is asked for."""
-        names = ("empty", "file.txt", "binary.zarr", "binary.nc", "binary.grib", "binary.parquet",
-                 "binary.yaml", "loop", "bad.csv")  # fmt: skip
-        others = [str(self.folder / name) for name in names]
-        return (str(self.model), str(self.sample), str(self.preset), str(self.reports), *others)
 
 
 @dataclass(frozen=True)
@@ -68,31 +48,6 @@ class Outcome:
 
     def __str__(self) -> str:
         return f"{self.argv}\nstatus {self.status}\n{self.err[-2000:]}\n{self.trace[-4000:]}"
-
-
-def command_names() -> list[str]:
-    """Every module of flows that is a command."""
-    paths = sorted((ROOT / "flows").glob("*.py"))
-    return [p.stem for p in paths if "__main__" in p.read_text("utf-8")]
-
-
-def parser_of(name: str) -> argparse.ArgumentParser:
-    """The grammar of a command."""
-    module = importlib.import_module(f"flows.{name}")
-    found: list[argparse.ArgumentParser] = []
-
-    class FoundError(Exception):
-        pass
-
-    def remember(self: argparse.ArgumentParser, *_: Any) -> None:
-        found.append(self)
-        raise FoundError
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(argparse.ArgumentParser, "parse_args", remember)
-        with contextlib.suppress(FoundError):
-            module._parse([])
-    return found[0]
 
 
 def values_of(action: argparse.Action, world: World) -> st.SearchStrategy[str]:
@@ -117,8 +72,8 @@ def values_of(action: argparse.Action, world: World) -> st.SearchStrategy[str]:
 @st.composite
 def command_lines(draw: Any, name: str, world: World) -> list[str]:
     """A command line that makes sense, of which some words are replaced, dropped or added."""
-    words = list(base(name, world))
-    actions = [a for a in parser_of(name)._actions if not set(a.option_strings) & _NOT_WANTED]
+    words = base(name, world)
+    actions = [a for a in actions_of(name, words) if not set(a.option_strings) & _NOT_WANTED]
     for _ in range(draw(st.integers(0, 3))):
         action = draw(st.sampled_from(actions))
         option = action.option_strings[:1]
@@ -134,36 +89,6 @@ def command_lines(draw: Any, name: str, world: World) -> list[str]:
         else:
             words += [*option, *given]
     return words
-
-
-def base(name: str, world: World) -> list[str]:
-    """A small job of a command; for one that is not known here, nothing."""
-    model, sample, preset = map(str, (world.model, world.sample, world.preset))
-    drawn = ["--model", model, "--members", "1", "--output", "out"]
-    observed = ["--observations", "simulated:stations=0.05", "--truth", sample, *drawn]
-    known = {
-        "catalog": ["--no-check"],
-        "denial": ["--start", "2012-02-05", "--hours", "12", "--lead-hours", "0",
-                   "--deny", "quantity=2m_temperature", *observed],
-        "encode": ["--preset", preset, "--model", model, "--workers", "0",
-                   "--start", "2012-02-01", "--end", "2012-02-03"],
-        "filtering": ["--start", "2012-02-05", "--cycles", "1", *observed],
-        "forecast": ["--start", "2012-02-10", "--lead-hours", "6", "--source", sample, *drawn],
-        "import_checkpoint": ["--autoencoder", model, "--denoiser", model, "--stats",
-                              str(world.folder / "file.txt"), "--register", "out"],
-        "ingest": ["--source", sample, "--preset", preset, "--start", "2012-02-02",
-                   "--end", "2012-02-03", "--workers", "0"],
-        "normalize": ["--preset", preset, "--workers", "0"],
-        "observations": [str(world.reports), "--output", "out.parquet"],
-        "pipeline": ["--preset", preset, "--source", "nature", "--nproc", "0", "--workers", "0",
-                     "--register", "out", "--logs", "logs"],
-        "reanalysis": ["--start", "2012-02-05", "--end", "2012-02-06", *observed],
-        "size": ["--preset", "tiny"],
-        "train": ["--preset", preset, "--nproc", "0", "--workers", "0", "--register", "out",
-                  "--logs", "logs"],
-    }  # fmt: skip
-    takes_store = "--store" in {s for a in parser_of(name)._actions for s in a.option_strings}
-    return known.get(name, []) + (["--store", str(world.store)] if takes_store else [])
 
 
 def make_world(tiny_world: Any, folder: Path) -> World:
@@ -188,34 +113,54 @@ def make_world(tiny_world: Any, folder: Path) -> World:
         "utf-8",
     )
     return World(
-        tiny_world.model, tiny_world.sample, folder / "store", folder / "preset.yaml", reports, odd
+        tiny_world.model,
+        tiny_world.sample,
+        folder / "store",
+        folder / "preset.yaml",
+        reports,
+        odd,
+        folder / "result",
     )
 
 
 @pytest.fixture(scope="session")
 def fuzz_world(tiny_world: Any, tmp_path_factory: pytest.TempPathFactory) -> World:
-    return make_world(tiny_world, tmp_path_factory.mktemp("fuzz"))
+    folder = tmp_path_factory.mktemp("fuzz")
+    world = make_world(tiny_world, folder)
+    argv = [*base("forecast", world), "--output", str(world.result)]
+    with _cheap_flows():
+        done = run("forecast", argv, folder / "here")
+    assert done.status == 0, str(done)
+    return world
 
 
 @pytest.fixture(scope="module")
 def cheaply() -> Iterator[None]:
     """Flows and tasks are plain functions, trainings and simulations stop at their start."""
+    with _cheap_flows():
+        yield
 
+
+@contextlib.contextmanager
+def _cheap_flows() -> Iterator[None]:
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
         return self.fn(*args, **kwargs)
 
     def stop(*_: Any, **__: Any) -> None:
         raise StoppedError("a training would begin here")
 
-    def simulate(*_: Any, **__: Any) -> None:
-        raise ResourceError("nothing is simulated here")
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ResourceError("nothing is simulated here, and no server is asked")
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prefect.Flow, "__call__", call)
         patch.setattr(prefect.Task, "__call__", call)
         patch.setattr("tasks.learning.launch", stop)
-        patch.setattr("appa_core.steps.simulate._Simulation.at", simulate)
+        patch.setattr("appa_core.steps.simulate._Simulation.at", refuse)
+        patch.setattr("flows.deploy.get_client", refuse)
         patch.setattr("flows.pipeline.start_server", lambda: 0.0)
+        # outside of a run, it would start a server
+        patch.setattr("tasks.figures.create_markdown_artifact", lambda *_, **__: None)
         patch.setattr("tasks.cluster._CONNECT_SECONDS", 0.3)
         patch.setenv("XDG_CACHE_HOME", "cache")
         yield
@@ -225,7 +170,7 @@ def run(name: str, argv: list[str], folder: Path) -> Outcome:
     """Run a command in this process, in a folder of its own."""
     module = importlib.import_module(f"flows.{name}")
     out, err, status, trace = io.StringIO(), io.StringIO(), 0, ""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with _there(folder), _not_longer(), _unlocked_imports():
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:

@@ -29,6 +29,7 @@ class Site:
 
     folder: Path
     port: int = 0
+    server: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
         self.port = self.port or free_port()
@@ -52,16 +53,27 @@ class Site:
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.start("server", "start", "--host", "127.0.0.1", "--port", str(self.port))
-        self.wait(lambda: httpx.get(f"{self.url}/api/health", timeout=5).status_code == 200)
+        self.serve()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stack.close()
 
-    def start(self, *words: str) -> None:
+    def serve(self) -> None:
+        """Start the server, and wait until it answers."""
+        words = ["server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
+        self.server = self.start(*words)
+        self.wait(lambda: httpx.get(f"{self.url}/api/health", timeout=5).status_code == 200)
+
+    def leave(self) -> None:
+        """Take the server away, as a machine that loses power would."""
+        assert self.server is not None
+        self.server.kill()
+        self.server.wait()
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
         """A command of Prefect's that goes on until the end."""
-        log = self.stack.enter_context((self.folder / f"{words[0]}.log").open("w"))
+        log = self.stack.enter_context((self.folder / f"{words[0]}.log").open("a"))
         process = subprocess.Popen(
             [sys.executable, "-m", "prefect", *words],
             env=self.environment,
@@ -71,6 +83,7 @@ class Site:
         )
         self.stack.callback(process.wait, 60)
         self.stack.callback(process.terminate)
+        return process
 
     def deploy(self) -> str:
         done = subprocess.run(

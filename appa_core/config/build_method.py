@@ -116,6 +116,7 @@ def build_method(config: MethodConfig, blanket_states: int, step_hours: float = 
             sweeps=config.sweeps,
             sweep_known=config.sweep_known,
             limit=config.divergence_limit,
+            inflation=config.inflation,
         )
     if isinstance(config, ParticlesConfig):
         return TwistedParticles(

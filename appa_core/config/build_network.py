@@ -41,12 +41,12 @@ class NetworkData:
     Args:
         stations: Lists of real stations by name, `isd` and `igra`.
         satellites: By name.
-        like: Real reports.
+        like: Tables of real reports.
     """
 
     stations: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     satellites: Mapping[str, TwoLineSatellite] = field(default_factory=dict)
-    like: ObservationTable | None = None
+    like: tuple[ObservationTable, ...] = ()
 
 
 def build_instruments(
@@ -82,8 +82,7 @@ def build_instruments(
     instruments += [
         Orbiter(satellite, view, sounded_from_above) for satellite in _satellites(network, data)
     ]
-    if data.like is not None:
-        instruments.append(LikeReports(data.like, network.like_every_hours))
+    instruments += [LikeReports(table, network.like_every_hours) for table in data.like]
     return instruments
 
 

@@ -146,7 +146,11 @@ LayoutConfig = Annotated[FoldConfig | ChainConfig, Field(discriminator="kind")]
 
 
 class DiffusionConfig(Strict):
-    """Guided diffusion."""
+    """Guided diffusion.
+
+    With `paired`, the members 2k and 2k + 1 of an ensemble are drawn from opposite noise; what is
+    observed is drawn from noise `inflation` times as large as the theory has it.
+    """
 
     kind: Literal["diffusion"]
     schedule: ScheduleConfig = ScheduleConfig()
@@ -157,6 +161,8 @@ class DiffusionConfig(Strict):
     sweeps: int = Field(default=0, ge=0)
     sweep_known: Positive = 1
     divergence_limit: Level = 100.0
+    inflation: Annotated[float, Field(ge=1)] = 1.0
+    paired: bool = False
 
 
 class ParticlesConfig(Strict):

@@ -23,6 +23,8 @@ PUBLIC_ELEMENTS = "https://celestrak.org/NORAD/elements/gp.php?GROUP=weather&FOR
 _Size = Annotated[float, Field(gt=0)]
 #: Options that name files.
 _FILES = frozenset({"isd_list", "igra_list", "elements", "like", "errors"})
+#: Options of several values, joined by +.
+_SEVERAL = frozenset({"satellites", "like"})
 _Location = Annotated[str, Field(min_length=1)]
 
 
@@ -57,7 +59,8 @@ class SimulatedNetwork(Strict):
         station_error: Of stations, in units of the spread of what they measure.
         sounding_error: Of radiosondes and satellites.
         error: Factor of all errors.
-        like: Table of real reports whose places, times and quantities are taken.
+        like: Real reports whose places, times and quantities are taken: files of any time, each of
+            these joined by + moved into the period by itself.
         like_every_hours: How often they come again; once if 0.
         withhold: Share of whole stations and passes to withhold, to verify with.
     """
@@ -88,7 +91,7 @@ class SimulatedNetwork(Strict):
     station_error: _Size = 0.01
     sounding_error: _Size = 0.1
     error: _Size = 1.0
-    like: str = ""
+    like: tuple[_Location, ...] = ()
     like_every_hours: int = Field(default=0, ge=0)
     withhold: Share = 0.0
 
@@ -102,9 +105,24 @@ class SimulatedNetwork(Strict):
             )
         return value
 
+    @property
+    def templates(self) -> tuple[ReportTemplate, ...]:
+        """Real reports that lend their places and times."""
+        return tuple(ReportTemplate(location=location) for location in self.like)
+
     def hashed(self) -> dict[str, Any]:
         """Content without names of files, whose contents are hashed instead."""
         return {k: v for k, v in super().hashed().items() if k not in _FILES}
+
+
+class ReportTemplate(Strict):
+    """Real reports of any time that lend a simulated network their places, times and quantities.
+
+    Args:
+        location: Path, pattern, folder or URL.
+    """
+
+    location: str
 
 
 class FileObservations(Strict):
@@ -203,8 +221,8 @@ def _simulated(text: str, options: Mapping[str, str]) -> SimulatedNetwork:
             hint = f"; do you mean {near[0]}?" if near else ""
             raise InputError(f"{text!r} has no option {name}{hint} Options: {', '.join(known)}")
     content: dict[str, Any] = dict(options)
-    if "satellites" in content:
-        content["satellites"] = tuple(content["satellites"].split("+"))
+    for name in _SEVERAL & content.keys():
+        content[name] = tuple(content[name].split("+"))
     try:
         return SimulatedNetwork.model_validate(content)
     except ValidationError as error:

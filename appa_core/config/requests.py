@@ -175,6 +175,7 @@ class ReanalysisRequest(ObservedRequest):
     """
 
     end: str
+    method: str = "reanalysis"
 
     def times(self, step_hours: int) -> pd.DatetimeIndex:
         """Valid times of the states.
@@ -189,7 +190,7 @@ class ReanalysisRequest(ObservedRequest):
                 f"{self.start} to {self.end}: expected an end that is a positive multiple of the "
                 f"model's step, {step_hours} h, after the start"
             )
-        _require_step(self, step_hours)
+        require_step(self, step_hours)
         return pd.date_range(start, end, freq=step, inclusive="left")
 
 
@@ -217,51 +218,8 @@ class FilteringRequest(ObservedRequest):
             raise InputError(
                 f"cycles of {hours} h: expected a multiple of the model's step, {step_hours} h"
             )
-        _require_step(self, step_hours)
+        require_step(self, step_hours)
         return hours // step_hours
-
-
-class DenialRequest(ObservedRequest):
-    """Analyses, and forecasts from them, with and without parts of a network.
-
-    Args:
-        hours: Length of each analysis.
-        periods: How many, `spacing_hours` from the start of one to that of the next.
-        spacing_hours: Between starts; far apart they are independent.
-        lead_hours: Of the forecast from the end of each analysis; none if 0.
-        deny: What to deny in turn; each platform if empty.
-    """
-
-    hours: Hours = 72
-    periods: Positive = 1
-    spacing_hours: Hours = 120
-    lead_hours: int = Field(default=48, ge=0, le=MOST_HOURS)
-    deny: tuple[str, ...] = ()
-
-    def spans(self, step_hours: int) -> list[pd.DatetimeIndex]:
-        """Valid times of the states of each period.
-
-        Raises:
-            InputError: A length is no multiple of the step.
-        """
-        for name in ("hours", "spacing_hours", "lead_hours"):
-            if getattr(self, name) % step_hours:
-                raise InputError(
-                    f"{name} of {getattr(self, name)}: expected a multiple of the model's step, "
-                    f"{step_hours} h"
-                )
-        _require_step(self, step_hours)
-        starts = [
-            self.time + i * pd.Timedelta(hours=self.spacing_hours) for i in range(self.periods)
-        ]
-        count = self.hours // step_hours
-        return [pd.date_range(start, periods=count, freq=f"{step_hours}h") for start in starts]
-
-    def forecast_from(self, time: pd.Timestamp, source: str) -> ForecastRequest:
-        """The forecast from the end of an analysis."""
-        shared = {name: getattr(self, name) for name in EnsembleRequest.model_fields}
-        start = {"start": f"{time:%Y-%m-%dT%H}", "lead_hours": self.lead_hours}
-        return ForecastRequest(**shared | start | {"source": source})
 
 
 class ObservedForecastRequest(ForecastRequest, ObservedRequest):
@@ -289,14 +247,19 @@ class ObservedForecastRequest(ForecastRequest, ObservedRequest):
                 f"assimilation of {self.assimilation_hours} h: expected a multiple of the model's "
                 f"step, {step_hours} h"
             )
-        _require_step(self, step_hours)
+        require_step(self, step_hours)
         step = pd.Timedelta(hours=step_hours)
         return pd.date_range(
             end=self.time, periods=self.assimilation_hours // step_hours + 1, freq=step
         )
 
 
-def _require_step(request: EnsembleRequest, step_hours: int) -> None:
+def require_step(request: EnsembleRequest, step_hours: int) -> None:
+    """Make sure that a job starts at one of the times of a model.
+
+    Raises:
+        InputError: It does not.
+    """
     if (request.time - request.time.normalize()) % pd.Timedelta(hours=step_hours):
         raise InputError(f"start {request.start}: expected an hour divisible by {step_hours}")
 
@@ -319,11 +282,6 @@ def reanalysis_request(**fields: object) -> ReanalysisRequest:
 def filtering_request(**fields: object) -> FilteringRequest:
     """A validated request of cycles of analyses; raises as `validated`."""
     return validated(FilteringRequest, fields)
-
-
-def denial_request(**fields: object) -> DenialRequest:
-    """A validated request of denials; raises as `validated`."""
-    return validated(DenialRequest, fields)
 
 
 def observed_forecast_request(**fields: object) -> ObservedForecastRequest:

@@ -74,6 +74,8 @@ class KeyedNoise:
         shape: Shape of one state.
         device: Where the noise is needed.
         purpose: Tells streams of one run apart.
+        paired: The noise of an odd member is that of the even one before it with its sign turned
+            (antithetic variates, Hammersley and Morton 1956).
     """
 
     seed: int
@@ -84,15 +86,19 @@ class KeyedNoise:
     device: torch.device
     dtype: torch.dtype = torch.float32
     purpose: int = 0
+    paired: bool = False
 
     def __call__(self, draw: int) -> Tensor:
         """(rows, length, *shape) unit normal noise."""
         rows = np.empty((len(self.members), self.length, math.prod(self.shape)), np.float32)
         for row, (member, first) in enumerate(zip(self.members, self.states, strict=True)):
             for i in range(self.length):
-                identity = (self.seed, member, first + i, draw, self.purpose)
+                own = member - member % 2 if self.paired else member
+                identity = (self.seed, own, first + i, draw, self.purpose)
                 stream = np.random.Generator(np.random.Philox(np.random.SeedSequence(identity)))
                 stream.standard_normal(dtype=np.float32, out=rows[row, i])
+            if self.paired and member % 2:
+                rows[row] *= -1
         whole = torch.from_numpy(rows).reshape(*rows.shape[:2], *self.shape)
         return whole.to(self.device, self.dtype)
 

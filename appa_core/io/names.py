@@ -1,11 +1,22 @@
-"""Names of files that come from outside: from manifests, from listings of servers."""
+"""Names of files and places that come from outside: from users, manifests, servers' listings."""
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+import os
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from appa_core.errors import IntegrityError
+
+
+def absolute_place(place: str | os.PathLike[str]) -> str:
+    """A place that means the same in processes with other working folders; URLs as they are.
+
+    Args:
+        place: A path or URL.
+    """
+    text = os.fspath(place)
+    return text if "://" in text or not text.strip() else str(Path(text).absolute())
 
 
 def require_inside(name: Any, where: str) -> str:

@@ -83,6 +83,11 @@ class Result:
         return _FIELDS[self.file]
 
     @property
+    def paired(self) -> bool:
+        """Whether members 2k and 2k + 1 were drawn from opposite noise."""
+        return bool(self.manifest.get("method", {}).get("paired", False))
+
+    @property
     def observations(self) -> Path | None:
         """Its observations and what members read of them, if it has any."""
         path = Path(self.folder) / OBSERVATIONS

@@ -27,7 +27,7 @@ from appa_core.errors import InputError, IntegrityError
 from appa_core.io.exclusive import exclusive
 from appa_core.io.filesystems import file_system, store_file_system
 from appa_core.io.hashing import content_key, file_sha256, tree_checksums, tree_digest
-from appa_core.io.names import require_inside
+from appa_core.io.names import absolute_place, require_inside
 from appa_core.io.secrets import without_secrets
 from appa_core.io.staging import STAGING, staged_folder
 
@@ -157,7 +157,7 @@ class ArtifactStore:
         text = os.fspath(url)
         if not text.strip():
             raise InputError(f"expected a folder or URL as a store, got {text!r}")
-        self.url = text.rstrip("/") if "://" in text else str(Path(text).absolute())
+        self.url = absolute_place(text.rstrip("/") if "://" in text else text)
         self._fs, self._root = store_file_system(self.url)
 
     @property

@@ -20,9 +20,8 @@ from appa_core.metrics.members import (
     crps_of,
     ensemble_fields,
     rank_counts,
-    sort_members,
+    ratio_of,
     spread_of,
-    spread_skill_of,
 )
 
 
@@ -118,16 +117,21 @@ class EnsembleStatistics(_DateSums):
         error: Sum of the ensemble mean minus the truth, (T, C).
         absolute_error: Sum of its absolute value.
         squared_error: Sum of its square.
-        variance: Sum of the ensemble variance, divided by M - 1; zero for one member.
+        variance: Sum of the unbiased variance of members; zero for one member.
+        expected: Sum of the squared error of the mean if the truth is like a member: the variance
+            of a member plus that of the mean.
         member_error: Sum of mean_m |x_m - y|.
         member_distance: Sum of mean_{m, n} |x_m - x_n|, all M^2 pairs counted.
+        fair_distance: Sum of that of independent members; zero for one member.
         rank_counts: Sum of grid points whose truth has rank 0..M among the members,
             (T, C, M + 1), not area-weighted; a tie over k + 1 ranks adds 1 / (k + 1) to each.
     """
 
     variance: np.ndarray
+    expected: np.ndarray
     member_error: np.ndarray
     member_distance: np.ndarray
+    fair_distance: np.ndarray
     rank_counts: np.ndarray
 
     @classmethod
@@ -137,13 +141,21 @@ class EnsembleStatistics(_DateSums):
         return cls(dates=0, **zeros | {"rank_counts": np.zeros((*shape, members + 1))})
 
     @classmethod
-    def of(cls, ensemble: np.ndarray, truth: np.ndarray, latitude_weights: np.ndarray) -> Self:
+    def of(
+        cls,
+        ensemble: np.ndarray,
+        truth: np.ndarray,
+        latitude_weights: np.ndarray,
+        *,
+        paired: bool = False,
+    ) -> Self:
         """Statistics of one forecast; one field at a time is held in float64.
 
         Args:
             ensemble: (M, T, C, H, W).
             truth: (T, C, H, W), same units.
             latitude_weights: (H,) of mean 1, such as `Grid.area_weights`.
+            paired: Members come in pairs of opposite noise; see `appa_core.metrics.members`.
 
         Raises:
             DataError: Shapes differ, weights do not have mean 1, or the truth is not finite.
@@ -159,9 +171,12 @@ class EnsembleStatistics(_DateSums):
         total = cls.empty(ensemble.shape[0], shape)
         for lead, channel in np.ndindex(*shape):
             errors = ensemble[:, lead, channel].astype(np.float64) - truth[lead, channel]
-            sort_members(errors)
-            for name, field in ensemble_fields(errors).items():
-                getattr(total, name)[lead, channel] = _area_mean(field, latitude_weights)
+            means = {
+                name: _area_mean(field, latitude_weights)
+                for name, field in ensemble_fields(errors, paired=paired).items()
+            }
+            for name, mean in (_of_independent(means, len(errors)) | means).items():
+                getattr(total, name)[lead, channel] = mean
             total.rank_counts[lead, channel] = rank_counts(errors)
         _check_finite_statistics(total.member_error, total.squared_error, total.variance)
         return replace(total, dates=1)
@@ -182,9 +197,8 @@ class EnsembleStatistics(_DateSums):
 
         NaN for one member, which has no such pair.
         """
-        return self._mean(
-            crps_of(self.member_error, self.member_distance, self.members, fair=True)
-        )
+        alone = np.nan if self.members == 1 else 1.0
+        return self._mean(alone * (self.member_error - self.fair_distance / 2))
 
     @property
     def spread(self) -> np.ndarray:
@@ -193,17 +207,27 @@ class EnsembleStatistics(_DateSums):
 
     @property
     def spread_skill_ratio(self) -> np.ndarray:
-        """sqrt((M + 1) / M) spread / rmse, (T, C): 1 where members and truth are alike.
+        """sqrt(expected) / rmse, (T, C): 1 where members and truth are alike.
 
-        NaN for one member and where spread and error are both zero.
+        Of M independent members it is sqrt((M + 1) / M) spread / rmse. NaN for one member and
+        where spread and error are both zero.
         """
-        return spread_skill_of(self.spread, self.rmse, self.members)
+        alone = np.nan if self.members == 1 else 1.0
+        return alone * ratio_of(np.sqrt(self._mean(self.expected)), self.rmse)
 
     @property
     def rank_histogram(self) -> np.ndarray:
         """Share of grid points whose truth has each rank, (T, C, M + 1); it sums to 1."""
         counts = self._mean(self.rank_counts)
         return np.asarray(counts / counts.sum(axis=-1, keepdims=True))
+
+
+def _of_independent(means: dict[str, float], members: int) -> dict[str, float]:
+    """What follows from other statistics if all members are independent."""
+    return {
+        "expected": means["variance"] * (members + 1) / members,
+        "fair_distance": means["member_distance"] * members / max(members - 1, 1),
+    }
 
 
 def _area_mean(field: np.ndarray, latitude_weights: np.ndarray) -> float:

@@ -51,21 +51,35 @@ def weighted_gram(errors: np.ndarray, weights: RegionWeights) -> np.ndarray:
     return out
 
 
-def energy_parts(gram: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def energy_parts(
+    gram: np.ndarray, sizes: np.ndarray, *, paired: bool = False
+) -> dict[str, np.ndarray]:
     """mean_m |x_m - y| and mean_{m, n} |x_m - x_n| with |d|^2 the area mean of d^2.
 
     Args:
         gram: (R, M, M) of `weighted_gram`, over all cells.
         sizes: Sums of the weights, (R,).
+        paired: Members come in pairs of opposite noise; see `appa_core.metrics.members`.
 
     Returns:
-        Two arrays (R,), in the units of the field.
+        `energy_error`, `energy_distance` and, of pairs, `energy_fair_distance`, which leaves out
+        partners: (R,) each, in the units of the field.
     """
     gram = gram / sizes[:, None, None]
     own = np.diagonal(gram, axis1=-2, axis2=-1)
     # rounding can leave a little less than zero between members that are alike
     apart = np.clip(own[:, :, None] + own[:, None, :] - 2 * gram, 0, None)
-    return np.sqrt(own).mean(axis=-1), np.sqrt(apart).mean(axis=(-2, -1))
+    distances, members = np.sqrt(apart), apart.shape[-1]
+    found = {
+        "energy_error": np.sqrt(own).mean(axis=-1),
+        "energy_distance": distances.mean(axis=(-2, -1)),
+    }
+    if paired:
+        first = np.arange(0, members, 2)
+        partners = 2 * distances[:, first, first + 1].sum(axis=-1)
+        total = distances.sum(axis=(-2, -1)) - partners
+        found["energy_fair_distance"] = total / (members * (members - 2))
+    return found
 
 
 def variogram_sums(

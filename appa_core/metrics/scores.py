@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from appa_core.metrics.members import crps_of, spread_of, spread_skill_of
+from appa_core.metrics.members import crps_of, ratio_of, spread_of, spread_skill_of
 
 
 def single_scores(means: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -35,14 +35,12 @@ def ensemble_scores(means: Mapping[str, np.ndarray], members: int) -> dict[str, 
     the like are shares; a calibrated ensemble has the share of the name.
     """
     scores = single_scores(means)
-    error, distance = means["member_error"], means["member_distance"]
-    scores["crps"] = crps_of(error, distance, members, fair=True)
-    scores["crps_ensemble"] = crps_of(error, distance, members)
+    scores |= _crps("crps", means, "", members) | _crps("energy", means, "energy_", members)
     scores["spread"] = spread_of(means["variance"], members)
-    scores["ssr"] = spread_skill_of(scores["spread"], scores["rmse"], members)
-    error, distance = means["energy_error"], means["energy_distance"]
-    scores["energy"] = crps_of(error, distance, members, fair=True)
-    scores["energy_ensemble"] = crps_of(error, distance, members)
+    if "expected" in means:
+        scores["ssr"] = ratio_of(np.sqrt(means["expected"]), scores["rmse"])
+    else:
+        scores["ssr"] = spread_skill_of(scores["spread"], scores["rmse"], members)
     scores["variogram"] = means["variogram"]
     for name, values in means.items():
         if name.startswith("inside_"):
@@ -50,3 +48,16 @@ def ensemble_scores(means: Mapping[str, np.ndarray], members: int) -> dict[str, 
         elif name.startswith("brier:"):
             scores[name] = values
     return scores
+
+
+def _crps(
+    name: str, means: Mapping[str, np.ndarray], prefix: str, members: int
+) -> dict[str, np.ndarray]:
+    """The score that is fair, and that of the members as they are."""
+    error = means["energy_error" if prefix else "member_error"]
+    whole = means["energy_distance" if prefix else "member_distance"]
+    fair = means.get(f"{prefix}fair_distance")
+    return {
+        name: crps_of(error, whole, members, fair=True) if fair is None else error - fair / 2,
+        f"{name}_ensemble": crps_of(error, whole, members),
+    }

@@ -19,7 +19,7 @@ import numpy as np
 
 from appa_core.errors import DataError, NumericalError
 from appa_core.metrics.events import Event, bins_of, brier_sums, reliability_sums
-from appa_core.metrics.members import ensemble_fields, rank_counts, sort_members
+from appa_core.metrics.members import are_pairs, ensemble_fields, rank_counts, sort_members
 from appa_core.metrics.multivariate import Lags, energy_parts, variogram_sums, weighted_gram
 from appa_core.metrics.regions import RegionWeights
 
@@ -35,10 +35,13 @@ class Scoring:
         lags: Pairs of cells of the variogram score.
         coverages: Shares of central intervals, such as 0.5; those that the members cannot tell
             are left out (`intervals_of`).
+        paired: Members come in pairs of opposite noise (`appa_core.metrics.members`): ranks and
+            intervals are those of one member of each.
     """
 
     lags: Lags
     coverages: tuple[float, ...] = (0.5, 0.9)
+    paired: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,8 @@ class FieldSums:
 
     Args:
         means: Area-weighted means over each region, (R,) by name.
-        ranks: Cells by rank of the truth, not weighted, (R, M + 1); empty for single forecasts.
+        ranks: Cells by rank of the truth, not weighted, (R, M + 1), of pairs
+            (R, M / 2 + 1); empty for single forecasts.
         reliability: (R, bins, 4) by event; see `events.reliability_sums`.
     """
 
@@ -139,13 +143,15 @@ class _Sums:
         events: Sequence[Event],
     ) -> None:
         self._weights, self._scoring, self._events = weights, scoring, events
-        self._intervals = intervals_of(members, scoring.coverages)
+        self._are_pairs = are_pairs(members, scoring.paired)
+        self._ranked = members // 2 if self._are_pairs else members
+        self._intervals = intervals_of(self._ranked, scoring.coverages)
         regions = len(weights.names)
         self._fields: dict[str, np.ndarray] = {}
         self._anomalies = np.zeros((3, regions)) if has_base else None
         self._gram = np.zeros((regions, members, members))
         self._variogram = np.zeros((2, regions))
-        self._ranks = np.zeros((regions, members + 1))
+        self._ranks = np.zeros((regions, self._ranked + 1))
         bins = int(bins_of(members)[-1]) + 1
         self._reliability = {e.name: np.zeros((regions, bins, 4)) for e in events}
 
@@ -157,16 +163,19 @@ class _Sums:
         members, y = part.filled(ensemble[:, rows]), part.filled(truth[rows])
         errors = np.subtract(members, y, dtype=np.float64)
         self._gram += weighted_gram(errors, part)
-        sort_members(errors)
-        fields = ensemble_fields(errors)
+        ranked = errors
+        if self._are_pairs:  # partners lie on both sides of the truth more often than others do
+            ranked = errors[::2].copy()
+            sort_members(ranked)
+        fields = ensemble_fields(errors, paired=self._are_pairs)
         if base is not None and self._anomalies is not None:
             self._anomalies += _anomaly_sums(fields["error"], y, base[rows], part)
         for rank, share in self._intervals.items():
-            fields[f"inside_{100 * share:.0f}"] = _inside(errors, rank)
+            fields[f"inside_{100 * share:.0f}"] = _inside(ranked, rank)
         for name, field in fields.items():
             self._add(name, part.sums(field))
         for region in range(len(part.names)):
-            self._ranks[region] += rank_counts(part.cells(region, errors))
+            self._ranks[region] += rank_counts(part.cells(region, ranked))
         self._add_events(members, y, rows, part)
         lags = self._scoring.lags
         reach = slice(rows.start, rows.stop + lags.rows)
@@ -189,7 +198,7 @@ class _Sums:
         """Means over all rows."""
         sizes = self._weights.sizes
         means = {name: sums / sizes for name, sums in self._fields.items()}
-        means["energy_error"], means["energy_distance"] = energy_parts(self._gram, sizes)
+        means |= energy_parts(self._gram, sizes, paired=self._are_pairs)
         with np.errstate(invalid="ignore"):  # a region may be too narrow for any pair
             means["variogram"] = self._variogram[0] / self._variogram[1]
         if self._anomalies is not None:

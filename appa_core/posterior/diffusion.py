@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from appa_core.blankets import FoldPlan
+from appa_core.diffusion.noise import NoiseSource
 from appa_core.diffusion.samplers import Sampler
 from appa_core.diffusion.schedule import Schedule
 from appa_core.diffusion.trajectory import TrajectoryDenoiser
@@ -70,6 +71,10 @@ class DiffusionPosterior:
             process as it is and carries information over any number of blankets.
         sweep_known: States given at each side of a window.
         limit: Root mean square at which a mean has diverged.
+        inflation: Factor of the noise that a trajectory with observations starts from. A sampler
+            without noise on the way carries it over to what it draws: about the posterior's mean,
+            which stays, deviations are so much larger. Guidance by few solver iterations tells
+            too little of what is left uncertain; this gives it back.
     """
 
     schedule: Schedule
@@ -80,6 +85,7 @@ class DiffusionPosterior:
     sweeps: int = 0
     sweep_known: int = 1
     limit: float = 100.0
+    inflation: float = 1.0
 
     @property
     def couples_members(self) -> bool:
@@ -108,8 +114,21 @@ class DiffusionPosterior:
             task.on_evaluation,
             each_step=self.sampler.evaluations(1),
         )
-        x = self.sampler.sample(mean, task.noise, self.schedule.steps(self.steps))
+        x = self.sampler.sample(mean, self._inflated(task), self.schedule.steps(self.steps))
         return torch.where(task.condition.mask > 0, task.condition.known, x)
+
+    def _inflated(self, task: PosteriorTask) -> NoiseSource:
+        """The noise of a task, inflated in rows that have observations."""
+        if self.inflation == 1:
+            return task.noise
+        observed = (task.observation.count > 0).to(task.condition.known)
+        factor = 1 + (self.inflation - 1) * observed
+
+        def noise(draw: int) -> Tensor:
+            unit = task.noise(draw)
+            return unit * factor.reshape(-1, *[1] * (unit.ndim - 1))
+
+        return noise
 
     def _draw_chained(self, task: PosteriorTask, layout: Chain) -> Tensor:
         k = task.blanket_states

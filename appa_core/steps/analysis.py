@@ -23,6 +23,9 @@ from appa_core.steps.stretches import StretchUnit, keep_stretch
 
 #: Members that are drawn together: a unit of work, and what a kill can lose.
 MEMBERS_AT_ONCE = 4
+#: Noise on the states that a stretch with observations is given. That of the model's preset keeps
+#: a forecast's spread up; where observations hold a trajectory it makes steps (docs/adr/0015).
+_OBSERVED_DOUBT = 0.0
 #: States that optimal interpolation handles at once; it looks at those near each alone.
 _INTERPOLATED_STATES = 24
 
@@ -226,14 +229,17 @@ def _unit(
 ) -> StretchUnit:
     drawing = order.job.drawing
     times = order.job.drawn_times[stretch.first : stretch.stop]
+    rows = heard.of(times, stretch.given, all_rows=drawing.draws_states)
+    held = len(rows) > 0 and not drawing.draws_states  # interpolation takes no states as given
     return StretchUnit(
         drawing=drawing,
         times=times,
-        rows=heard.of(times, stretch.given, all_rows=drawing.draws_states),
+        rows=rows,
         members=order.members,
         given=stretch.given,
         kept=range(stretch.given, stretch.keep - stretch.first),
         stream=order.job.margin.stream + number,
+        doubt=_OBSERVED_DOUBT if held else drawing.preset.sampling.chained_doubt,
         before=tuple(piece.artifact for piece in before.pieces[-1:]),
         climatology=order.climatology,
     )

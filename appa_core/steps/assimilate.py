@@ -90,12 +90,14 @@ class DrawSettings:
         seed: Seed of the run.
         dtype: Precision inside the denoiser.
         blankets_at_once: Most blankets in one call of the network.
+        paired: Members are pairs of opposite noise.
     """
 
     members: range
     seed: int = 0
     dtype: torch.dtype = torch.float32
     blankets_at_once: int = 1 << 30
+    paired: bool = False
 
 
 def model_task(
@@ -177,6 +179,7 @@ def posterior_task(
             length,
             shape,
             device,
+            paired=settings.paired,
         ),
         group=rows,
         labels=[f"{times[0]:%Y-%m-%dT%H} member {m}" for times in periods for m in members],

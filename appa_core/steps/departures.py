@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
-from appa_core.metrics.members import ensemble_crps
+from appa_core.metrics.members import ensemble_crps, variances
 from appa_core.observations.table import ObservationTable
 from appa_core.observe.quantities import QUANTITIES
 from appa_core.steps.drawn import DrawnEnsemble
@@ -37,8 +37,8 @@ def measure_departures(
 
     The columns of the table; `status`, which is `used`, `withheld` or `rejected` (why is in
     `rejected`); and of each ensemble, `background` and `analysis`, its mean, spread, departure
-    (observation minus mean) and what every member reads: `analysis_0` and so on, in SI units. They
-    are NaN where a row cannot be read from the trajectories.
+    (observation minus mean), CRPS and what every member reads: `analysis_0` and so on, in SI
+    units. They are NaN where a row cannot be read from the trajectories.
 
     Args:
         store: Where artifacts live.
@@ -49,7 +49,7 @@ def measure_departures(
     drawing = product.drawing
     recipe = Recipe(
         "departures",
-        1,
+        2,
         {"kind": product.kind, **drawing.hashed()},
         {
             "observations": product.observations.key,
@@ -60,7 +60,7 @@ def measure_departures(
     def build(folder: Path) -> Mapping[str, Any]:
         table = kept_observations(product.observations)
         read = {name: equivalents(product, table, e) for name, e in ensembles.items()}
-        return _write(folder, table, read)
+        return _write(folder, table, read, paired=drawing.paired)
 
     return run_step(store, recipe, build, recompute=recompute)
 
@@ -86,7 +86,7 @@ def measure_cycles(
     }
     recipe = Recipe(
         "departures",
-        1,
+        2,
         {"kind": product.kind, "cycles": [str(t) for t in job.current_times], **drawing.hashed()},
         {"observations": product.observations.key, **stretches},
     )
@@ -102,17 +102,17 @@ def measure_cycles(
             for name, values in read.items():
                 drawn = of_cycle(job, members, cycle, is_background=name == BACKGROUND)
                 values[rows] = equivalents(product, table.rows(rows), drawn)
-        return _write(folder, table, read)
+        return _write(folder, table, read, paired=drawing.paired)
 
     return run_step(store, recipe, build, recompute=recompute)
 
 
 def _write(
-    folder: Path, table: ObservationTable, read: Mapping[str, np.ndarray]
+    folder: Path, table: ObservationTable, read: Mapping[str, np.ndarray], *, paired: bool
 ) -> Mapping[str, Any]:
     """The table with what became of its rows and what ensembles read."""
     frame = table.frame.assign(status=_status(table))
-    parts = [_columns(name, table.frame, values) for name, values in read.items()]
+    parts = [_columns(name, table.frame, values, paired=paired) for name, values in read.items()]
     pd.concat([frame, *parts], axis=1).to_parquet(folder / OBSERVATIONS, index=False)
     return {"rows": len(frame)}
 
@@ -144,14 +144,18 @@ def _status(table: ObservationTable) -> np.ndarray:
     return np.select([reason == "", reason == WITHHELD], [USED, WITHHELD], REJECTED).astype(object)
 
 
-def _columns(name: str, frame: pd.DataFrame, read: np.ndarray) -> pd.DataFrame:
-    """Mean, spread, departure and members of an ensemble at each row."""
+def _columns(name: str, frame: pd.DataFrame, read: np.ndarray, *, paired: bool) -> pd.DataFrame:
+    """Mean, spread, departure, CRPS and members of an ensemble at each row."""
     mean = read.mean(axis=1, dtype=np.float64)
-    spread = read.std(axis=1, ddof=1, dtype=np.float64) if read.shape[1] > 1 else np.nan * mean
+    variance = variances(read.T.astype(np.float64), paired=paired).member
+    spread = np.sqrt(variance) if read.shape[1] > 1 else np.nan * mean
+    # a member's departure from the observation, so that angles turn the short way
+    turned = -np.stack([departures(frame, member) for member in read.T.astype(float)])
     columns = {
         f"{name}_mean": mean,
         f"{name}_spread": spread,
         f"{name}_departure": departures(frame, mean),
+        f"{name}_crps": ensemble_crps(turned, paired=paired),
     }
     members = {f"{name}_{m}": read[:, m] for m in range(read.shape[1])}
     return pd.DataFrame(columns | members, index=frame.index)
@@ -182,11 +186,6 @@ def departures_summary(frame: pd.DataFrame) -> pd.DataFrame:
     frame["square"] = frame["analysis_departure"] ** 2
     frame["square_background"] = frame["background_departure"] ** 2
     frame["allowed"] = frame["error_std"] ** 2 + frame["analysis_spread"].fillna(0.0) ** 2
-    for name, column in ((ANALYSIS, "crps"), (BACKGROUND, "crps_background")):
-        read = frame[members_of(frame, name)].to_numpy(float)
-        # a member's departure from the observation, so that angles turn the short way
-        turned = -np.stack([departures(frame, read[:, m]) for m in range(read.shape[1])])
-        frame[column] = ensemble_crps(turned)
     groups = frame.groupby(["status", "platform", "quantity"], sort=True)
     table = pd.DataFrame(
         {
@@ -195,8 +194,8 @@ def departures_summary(frame: pd.DataFrame) -> pd.DataFrame:
             "rms": _root(groups["square"].mean()),
             "expected": _root(groups["allowed"].mean()),
             "rms_background": _root(groups["square_background"].mean()),
-            "crps": groups["crps"].mean(),
-            "crps_background": groups["crps_background"].mean(),
+            "crps": groups["analysis_crps"].mean(),
+            "crps_background": groups["background_crps"].mean(),
         }
     )
     return table.reset_index()

@@ -14,7 +14,12 @@ import torch
 from torch import Tensor
 
 from appa_core.config.build_method import build_method
-from appa_core.config.methods import InterpolationConfig, MethodConfig, VariationalConfig
+from appa_core.config.methods import (
+    DiffusionConfig,
+    InterpolationConfig,
+    MethodConfig,
+    VariationalConfig,
+)
 from appa_core.config.presets import Preset
 from appa_core.diffusion.trajectory import NetworkCost
 from appa_core.io.store import Artifact
@@ -80,6 +85,11 @@ class Drawing:
         )
 
     @property
+    def paired(self) -> bool:
+        """Whether members are pairs of opposite noise."""
+        return isinstance(self.method, DiffusionConfig) and self.method.paired
+
+    @property
     def draws_states(self) -> bool:
         """Whether standardised states are drawn, and not latents."""
         return isinstance(self.method, InterpolationConfig)
@@ -143,7 +153,7 @@ def draw_stretch(
     task = posterior_task(
         model,
         [stretch.times],
-        DrawSettings(stretch.members, drawing.seed, dtype),
+        DrawSettings(stretch.members, drawing.seed, dtype, paired=drawing.paired),
         observation,
         on_evaluation=on_evaluation,
     )

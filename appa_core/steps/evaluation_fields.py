@@ -73,7 +73,8 @@ def evaluate_fields(unit: FieldUnit) -> Artifact:
             "boxes": {name: vars(box) for name, box in of.request.boxes.items()},
             "events": [e.name for e in events],
             "baselines": list(of.baselines),
-        },
+        }
+        | ({"paired": True} if of.result.paired else {}),
         of.parents(needed) | {e.name: t for e in events if (t := threshold_key(of, e))},
     )
 
@@ -147,7 +148,7 @@ def _each_field(unit: FieldUnit) -> Iterator[_Field]:
         singles["persistence"] = np.broadcast_to(first, truth.shape)
     lat, lon = (np.asarray(axis) for axis in (fields.grid.latitudes, fields.grid.longitudes))
     weights = RegionWeights.of(of.request.boxes, lat, lon)
-    scoring = Scoring(Lags.of(lat, lon))
+    scoring = Scoring(Lags.of(lat, lon), paired=of.result.paired)
     thresholds = {e.name: event_of(of, e) for e in of.events(variable)}
     for t, l in np.ndindex(len(unit.states), len(levels)):
         about = {

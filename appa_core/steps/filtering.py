@@ -243,6 +243,7 @@ def _drawn(
         given=given,
         kept=range(given, len(times)),
         stream=2 * cycle.number + is_background,
+        doubt=job.drawing.preset.sampling.chained_doubt,
         before=tuple(piece.artifact for piece in analyses[-1:]),
         climatology=order.climatology,
     )

@@ -16,6 +16,7 @@ from appa_core.config.observing import (
     STANDARDISED,
     CatalogObservations,
     FileObservations,
+    ReportTemplate,
     SimulatedNetwork,
 )
 from appa_core.errors import InputError
@@ -32,8 +33,9 @@ OBSERVATIONS = "observations.parquet"
 WITHHELD = "withheld"
 #: Platforms that are withheld pass by pass, each of which is a report.
 PASSING = frozenset({"orbiter"})
-#: Reads files, and entries of the catalog, of real reports.
-Reader: TypeAlias = Callable[[FileObservations | CatalogObservations], ObservationTable]
+#: Files or an entry of the catalog with real reports, or those that lend a network their places.
+ReportSource: TypeAlias = FileObservations | CatalogObservations | ReportTemplate
+Reader: TypeAlias = Callable[[ReportSource], ObservationTable]
 
 
 def observe(
@@ -118,7 +120,7 @@ def _simulation(
             "model": truth.model_key,
             **{name: _content(frame) for name, frame in data.stations.items()},
             **{s.name: content_key([s.first, s.second]) for s in data.satellites.values()},
-            "like": "" if data.like is None else _content(data.like.frame),
+            "like": " ".join(_content(table.frame) for table in data.like),
         },
         seed=network.seed,
     )
@@ -155,7 +157,7 @@ def _network_data(network: SimulatedNetwork, read: Reader) -> NetworkData:
             if share > 0
         },
         satellites(network.elements) if network.satellites else {},
-        read(FileObservations(location=network.like)) if network.like else None,
+        tuple(read(template) for template in network.templates),
     )
 
 

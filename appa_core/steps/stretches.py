@@ -31,6 +31,7 @@ class StretchUnit:
         given: Leading states that are given.
         kept: Which of its states are kept.
         stream: Stream of noise.
+        doubt: Noise on given states, of which the denoiser is told.
         before: What given states come from.
         climatology: Draws of the prior, for methods that need them.
     """
@@ -42,13 +43,13 @@ class StretchUnit:
     given: int
     kept: range
     stream: int
+    doubt: float = 0.0
     before: tuple[Artifact, ...] = ()
     climatology: tuple[Artifact, ...] = ()
 
     @property
     def recipe(self) -> Recipe:
         """Identity of what is drawn."""
-        preset = self.drawing.preset
         parents = {f"before{i}": a.key for i, a in enumerate(self.before)}
         parents |= {f"climatology{i}": a.key for i, a in enumerate(self.climatology)}
         return Recipe(
@@ -59,7 +60,7 @@ class StretchUnit:
                 "states": len(self.times),
                 "given": self.given,
                 "kept": [self.kept.start, self.kept.stop],
-                "doubt": preset.sampling.chained_doubt,
+                "doubt": self.doubt,
                 "members": [self.members.start, self.members.stop],
                 "stream": self.stream,
                 "rows": table_content(self.rows),
@@ -94,7 +95,7 @@ def keep_stretch(
             table=unit.rows,
             members=unit.members,
             known=known() if given else None,
-            doubt=drawing.preset.sampling.chained_doubt,
+            doubt=unit.doubt,
             stream=unit.stream,
         )
         drawn, cost = draw_stretch(drawing, task, unit.climatology)

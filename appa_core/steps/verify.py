@@ -84,7 +84,9 @@ def _scores(product: Product, times: pd.DatetimeIndex, ensemble: np.ndarray) -> 
         return pd.DataFrame(columns=list(COLUMNS))
     truth, base = truth_and_climatology(product, known)
     weights = product.selection.latitude_weights
-    scores = EnsembleStatistics.of(ensemble[:, times.isin(known)], truth, weights)
+    scores = EnsembleStatistics.of(
+        ensemble[:, times.isin(known)], truth, weights, paired=product.drawing.paired
+    )
     columns = {
         "rmse": scores.rmse,
         "crps": scores.crps,

@@ -65,6 +65,20 @@ def test_with_observations_there_is_none_if_stretches_look_ahead():
     assert moments(seeing, problem).mean < 0.3 * moments(blind, problem).mean
 
 
+def test_inflation_widens_draws_about_the_same_mean():
+    """Of a linear problem all deviations from the mean grow by the factor, through stretches."""
+    task = ar1(LENGTH).task(64, BLANKET)
+    plain, wide = (draw_relay(task, replace(METHOD, inflation=s), plan(3)) for s in (1.0, 1.5))
+    centre = draw_relay(task, replace(METHOD, inflation=1e-9), plan(3))
+    torch.testing.assert_close(wide - centre, 1.5 * (plain - centre), rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_not_observed_is_not_inflated():
+    task = ar1_unseen(LENGTH).task(4, BLANKET)
+    plain, wide = (draw_relay(task, replace(METHOD, inflation=s), plan(3)) for s in (1.0, 1.5))
+    assert torch.equal(plain, wide)
+
+
 def test_states_drawn_again_have_noise_of_their_own():
     """With that of their first drawing they would know of it: increments would be too even."""
     task = ar1_unseen(LENGTH).task(64, BLANKET)

@@ -7,7 +7,8 @@ import pytest
 
 from appa_core.io.store import ArtifactStore
 from tests.from_observations import contents
-from tests.fuzzing import base, run
+from tests.fuzz_jobs import base
+from tests.fuzzing import run
 
 #: Jobs, and the step whose data they publish.
 JOBS = {

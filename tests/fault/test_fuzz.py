@@ -7,10 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz_files import KINDS, command_files
-from tests.fuzzing import STATUSES, command_lines, command_names, half_written, run
+from tests.fuzz_jobs import command_names, parser_of
+from tests.fuzzing import STATUSES, command_lines, half_written, run
 
 #: Together some 200 by default, and 1000 of the slow ones.
-COUNT = [7, pytest.param(36, marks=pytest.mark.slow)]
+COUNT = [5, pytest.param(26, marks=pytest.mark.slow)]
 QUIET = {"suppress_health_check": list(HealthCheck), "database": None}
 
 
@@ -27,6 +28,7 @@ def assert_answered(outcome, folder, world):
 @pytest.mark.parametrize("name", command_names())
 def test_command_lines(name, count, fuzz_world, cheaply, tmp_path):
     numbers = itertools.count()
+    parser_of(name)  # imports it, which draws random numbers
 
     @settings(max_examples=count, **QUIET)
     @given(st.data())

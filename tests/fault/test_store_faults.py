@@ -224,10 +224,11 @@ def make_at_once(store, barrier, answers):
 
 
 def test_processes_that_make_one_artifact_at_once_all_have_it(tmp_path):
-    fork = multiprocessing.get_context("fork")
-    barrier, answers = fork.Barrier(4), fork.Queue()
+    fresh = multiprocessing.get_context("spawn")
+    barrier, answers = fresh.Barrier(4), fresh.Queue()
     makers = [
-        fork.Process(target=make_at_once, args=(str(tmp_path), barrier, answers)) for _ in range(4)
+        fresh.Process(target=make_at_once, args=(str(tmp_path), barrier, answers))
+        for _ in range(4)
     ]
     for maker in makers:
         maker.start()

@@ -8,13 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from prefect.testing.utilities import prefect_test_harness
 
-from appa_core.errors import AppaError, InputError
+from appa_core.errors import AppaError, InputError, ResourceError
 from appa_core.io.day_ledger import all_series
 from appa_core.io.lock import LOCK, StoreLock
 from appa_core.io.store import ArtifactStore
@@ -168,6 +169,20 @@ def test_what_was_stopped_goes_on(fill, whole, tmp_path, monkeypatch):
     assert not leases
     assert fill() == {DAYS[0]: "done", DAYS[1]: "made", DAYS[2]: "made"}
     assert contents(tmp_path / "a" / "out") == contents(whole / "out")
+
+
+@pytest.mark.parametrize(
+    "error", [ResourceError("the cluster is gone"), httpx.ConnectError("no server")]
+)
+def test_what_says_nothing_of_a_day_ends_the_command(fill, tmp_path, monkeypatch, error):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(series, "make_day", fails)
+    with pytest.raises(type(error), match=str(error)):
+        fill()
+    (ledger,) = all_series(ArtifactStore(tmp_path / "a" / "store"))
+    assert ledger.days() == []
 
 
 def test_the_lease_of_a_dead_owner_is_taken_over(fill, copied):

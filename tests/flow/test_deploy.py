@@ -15,14 +15,15 @@ from appa_core.errors import (
     InputError,
     ResourceError,
 )
-from flows.deploy import deploy, deployment_of, flow_of, read_deployments, read_pool
+from flows.deploy import deploy, flow_of
 from tasks.attempts import attempt, may_pass
+from tasks.deployments import deployment_of, read_deployments, read_pool
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFINED = ROOT / "infra" / "prefect.yaml"
 NAMES = [
     "forecast", "reanalysis", "nightly-reanalysis", "nightly-ingest", "backfill", "training",
-    "status",
+    "evaluation", "status",
 ]  # fmt: skip
 
 
@@ -92,23 +93,67 @@ def test_pools_set_what_their_kind_knows(name):
     bundled = Path(prefect.__file__).parent / "server/api/collections_data/views"
     kinds = json.loads((bundled / "aggregate-worker-metadata.json").read_text())
     pool = read_pool(name)
+    entry = read_deployments(DEFINED)[0]
     (worker,) = (
         worker
         for collection in kinds.values()
         for worker in collection.values()
-        if worker["type"] == pool["type"]
+        if worker["type"] == pool.type
     )
     known = worker["default_base_job_configuration"]["variables"]["properties"]
-    assert set(pool["job_variables"]) <= set(known)
-    entry = read_deployments(DEFINED)[0]
-    assert deployment_of(entry, pool["job_variables"]).job_variables == pool["job_variables"]
+    flow = flow_of(entry.entrypoint)
+    found = deployment_of(entry, flow, pool.job_variables).job_variables
+    assert set(found) <= set(known)
+    own, common = entry.work_pool.job_variables["env"], pool.job_variables.get("env", {})
+    assert found == pool.job_variables | {"env": common | own}
+
+
+def test_runs_are_told_what_operators_they_may_use_where_to_log_and_to_tell_that_they_live(
+    registered,
+):
+    wanted = {
+        "APPA_OPERATORS": "",
+        "APPA_LOG": "json",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    }
+    found = {name: d.job_variables for name, d in registered[1].items()}
+    assert found == {name: {"working_dir": ".", "env": wanted} for name in NAMES}
+
+
+def defined(folder, **changes):
+    """A file of deployments with one entry that is like the first, save for some keys."""
+    entry = yaml.safe_load(DEFINED.read_text())["deployments"][0] | changes
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump({"deployments": [entry]}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"entrypoint": 3}, r"entrypoint: Input should be a valid string"),
+        ({"enforce": True}, r"enforce: Extra inputs are not permitted"),
+        (
+            {"schedules": [{"cron": "at noon", "timezone": "Etc/UTC"}]},
+            "schedules.0.cron: .*at noon",
+        ),
+        (
+            {"schedules": [{"cron": "0 0 * * *", "timezone": "Moon"}]},
+            "schedules.0.timezone: .*Moon",
+        ),
+        ({"work_pool": {"name": "appa", "job_variables": {"env": [1]}}}, "expected names and"),
+    ],
+)
+def test_entries_that_make_no_sense_register_nothing(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        deploy(defined(tmp_path, **changes))
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: read_pool("moon"), "unknown pool 'moon'; there are docker, kubernetes"),
-        (lambda: read_deployments("nowhere.yaml"), "nowhere.yaml: expected deployments"),
+        (lambda: read_deployments("nowhere.yaml"), "cannot read deployments nowhere.yaml"),
         (lambda: flow_of("flows.deployed.nothing"), "entrypoint flows.deployed.nothing"),
         (lambda: flow_of("flows.cli.new_parser"), "is no flow"),
         (lambda: deploy(active=["nothing"]), "--activate nothing: there is no such deployment"),

@@ -1,11 +1,15 @@
 """Evaluations of what the flows make, with real Prefect, on a model trained for seconds."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
 from prefect.testing.utilities import prefect_test_harness
 
-from flows.evaluate import evaluate, print_summary
+from appa_core.errors import InputError
+from flows.deployed import evaluation_job
+from flows.evaluate import evaluate, newest_result, print_summary
 from flows.filtering import filtering
 from flows.forecast import forecast
 from tests.from_observations import SPEC, contents, settings
@@ -47,6 +51,8 @@ def test_a_forecast_is_evaluated(tiny_world, tmp_path, capsys):
     assert acc["value"].between(-1, 1).all()
     assert set(tables["physics"]["source"]) == {"members", "truth", "autoencoder"}
     assert set(tables["spectra"]["source"]) == {"members", "mean", "truth", "autoencoder"}
+    assert evaluation_job([str(result)], store=store, resamples=50) == str(found.output)
+    found = evaluate([str(result)], store=store, physics_states=2, resamples=50)
     before = contents(found.output)
     again = evaluate([str(result)], store=store, physics_states=2, resamples=50)
     assert contents(again.output) == before
@@ -55,6 +61,17 @@ def test_a_forecast_is_evaluated(tiny_world, tmp_path, capsys):
     assert (result / "evaluation").is_dir()
     print_summary(again)
     assert "rank histograms" in capsys.readouterr().out
+
+
+def test_the_newest_result_is_that_exported_last(tmp_path):
+    for name, stamp in (("a", 3), ("b", 1)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text("{}")
+        os.utime(tmp_path / name / "manifest.json", (stamp, stamp))
+    (tmp_path / "c").mkdir()
+    assert newest_result(str(tmp_path)) == [str(tmp_path / "a")]
+    with pytest.raises(InputError, match="no result below"):
+        newest_result(str(tmp_path / "c"))
 
 
 def test_runs_of_several_dates_are_compared(tiny_world, tmp_path):

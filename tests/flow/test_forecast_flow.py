@@ -200,8 +200,8 @@ def test_bad_requests_for_a_report_write_nothing(run, tmp_path):
     folder = str(result.output)
     (tmp_path / "file").write_text("")
     for options, message in [
-        ({"result": str(tmp_path)}, "holds no result"),
-        ({"against": str(tmp_path)}, "holds no result"),
+        ({"result": str(tmp_path)}, "is no result: expected a folder"),
+        ({"against": str(tmp_path)}, "is no result: expected a folder"),
         ({"probability": ["rainfall>1"]}, "no field 'rainfall'"),
         ({"probability": ["warm"]}, "is no event"),
         ({"fields": ["geopotential_123"]}, "no field 'geopotential_123'"),

@@ -55,6 +55,7 @@ def test_writes_a_complete_reanalysis(run):
     manifest = json.loads((result.output / "manifest.json").read_text())
     assert manifest["artifacts"]["reanalysis-fields"]["digest"] == result.digest
     assert manifest["method"]["kind"] == "diffusion"
+    assert manifest["method"]["paired"]
     assert "withheld" in result.counts
 
 
@@ -141,6 +142,25 @@ def test_real_reports_are_scored_against_themselves_alone(run, tmp_path):
     assert read.drop("S1").notna().all()
 
 
+def test_a_network_takes_places_and_times_of_real_reports_of_other_years(run, tmp_path):
+    """Each file is moved by whole days; values are those of the truth, as are the scores."""
+    days = [pd.date_range(day, periods=2, freq="6h") for day in ("2005-08-26", "2018-11-02T12")]
+    tables = [some_reports(times, value=250.0 + i) for i, times in enumerate(days)]
+    paths = [write_reports(tmp_path / f"{i}.parquet", t) for i, t in enumerate(tables)]
+    spec = f"simulated:like={'+'.join(paths)},error=0.1"
+    result = run(observations=spec, end="2012-02-06T12")
+    frame = pd.read_parquet(result.output / "observations.parquet")
+    places = ["latitude", "longitude"]
+    hours = frame["valid_time"] - pd.Timestamp(START)
+    for table, times in zip(tables, days, strict=True):
+        expected = table.frame.assign(valid_time=table.frame["valid_time"] - times[0].normalize())
+        both = expected.merge(frame.assign(valid_time=hours), on=[*places, "valid_time"])
+        assert len(both) == len(table)
+    assert len(frame) == 80
+    assert frame["value"].between(270, 320).mean() > 0.9  # not those of the files
+    assert len(pd.read_csv(result.output / "scores.csv")) == 35 * 6
+
+
 @pytest.mark.parametrize("method", ["optimal-interpolation", "latent-4dvar", "4dvar", "es-mda"])
 def test_methods_by_one_switch(run, method, monkeypatch):
     monkeypatch.setattr("appa_core.steps.climatology_draws._STEPS", 2)
@@ -177,6 +197,7 @@ def test_a_users_own_operator(run, tmp_path):
         ({"method": "mmpz"}, "unknown method 'mmpz'; methods are: 4dvar, .*optimal-interp"),
         ({"observations": "simulated:station=0.1"}, "do you mean stations"),
         ({"observations": "nonesuch"}, "unknown observations 'nonesuch'"),
+        ({"observations": "simulated:like=nonesuch"}, "unknown observations 'nonesuch'"),
         ({"withhold": 1.5}, "withhold: "),
         ({"truth": "nonesuch"}, "unknown source 'nonesuch'"),
         ({"model": "nonesuch"}, "unknown model 'nonesuch'"),

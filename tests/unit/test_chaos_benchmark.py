@@ -2,14 +2,17 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
+from appa_core.io.day_ledger import DayLedger, DayRecord
 from appa_core.io.store import ArtifactStore, Recipe
 from appa_core.steps.step import run_step
 from benchmarks.chaos import Campaign
-from benchmarks.chaos_jobs import JOBS, Work, events, store_digest
+from benchmarks.chaos_jobs import JOBS, STORE, Work, events, store_digest
 from benchmarks.chaos_report import Round, faults, report
+from benchmarks.queued import Queue
 
 
 def line(event, step="encode", key="k", **facts):
@@ -60,6 +63,21 @@ def test_the_digest_does_not_depend_on_when(tmp_path):
     assert store_digest(tmp_path / "a") == store_digest(tmp_path / "b")
 
 
+def test_days_are_data_and_the_time_they_took_is_not(tmp_path):
+    def add(store, **changes):
+        content = {
+            "day": "2024-01-01", "key": "k", "inputs": "i", "previous": "", "artifacts": {},
+            "pieces": (), "digest": "d", "wall_seconds": 1.0, "created": "now",
+        }  # fmt: skip
+        DayLedger(ArtifactStore(tmp_path / store), "series").add(DayRecord(**content | changes))
+        return store_digest(tmp_path / store)
+
+    first = add("a")
+    assert add("b", wall_seconds=2.0, created="later") == first
+    assert add("c", digest="e") != first
+    assert add("a", day="2024-01-02") != first
+
+
 def test_what_is_wrong_is_said():
     good = Round(0, kills=["flow process"] * 2, repeated=2, is_same=True)
     assert faults([good]) == []
@@ -86,10 +104,19 @@ def test_rounds_are_continued(tmp_path):
 
 
 @pytest.mark.parametrize("job", JOBS)
-def test_jobs_are_command_lines_that_their_modules_take(job, tmp_path):
+def test_jobs_are_command_lines_that_their_modules_take(job):
     import importlib
 
     module = importlib.import_module(f"flows.{job.name}")
-    parsed = module._parse(job.argv(tmp_path, "tcp://127.0.0.1:1"))
-    assert parsed.store == str(tmp_path / "store")
+    parsed = module._parse(job.argv("tcp://127.0.0.1:1"))
+    assert parsed.store == str(Path(STORE).absolute())
+    assert parsed.dask_address == "tcp://127.0.0.1:1"
     assert set(job.victims) <= {kind for each in JOBS for kind in each.victims}
+
+
+def test_memory_is_told_tenth_by_tenth():
+    resident = [2**20 * (100 + i // 3) for i in range(30)]
+    assert Queue(200, 200, 30.0, resident).memory == (
+        "100, 101, 102, 103, 104, 105, 106, 107, 108, 109 MiB"
+    )
+    assert Queue(3, 3, 1.0, [2**20 * 7]).memory == "7 MiB"

@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from appa_core.errors import DataError, InputError
+from appa_core.errors import DataError, InputError, ResourceError
 from tasks.cluster import ClusterSettings, open_client, run_units
 from tests.dask_units import HandStarted, fails_at_three, process, square, touch_and_wait
 
@@ -62,7 +62,7 @@ def test_errors_of_a_unit_are_those_of_the_run(settings):
 
 def test_nobody_at_the_address(monkeypatch):
     monkeypatch.setattr("tasks.cluster._CONNECT_SECONDS", 1)
-    with pytest.raises(InputError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+    with pytest.raises(ResourceError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"):
         run_units(square, range(3), ClusterSettings("tcp://127.0.0.1:9"), "squares")
 
 

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from appa_core.errors import InputError, IntegrityError
-from appa_core.io.names import require_inside
+from appa_core.io.names import absolute_place, require_inside
 from appa_core.io.places import folder_here, require_replaceable
 from appa_core.io.store import MANIFEST, ArtifactStore, Recipe
 from appa_core.steps.models import load_model, write_model
 from appa_core.steps.publish import export_files
 from appa_core.steps.sample import verify_sample
 from appa_core.steps.step import run_step
+from flows.cli import new_parser, store_default
 from tasks.catalog_format import read_weights
 from tests.synthetic import tiny_preset
 
@@ -166,3 +167,14 @@ def test_a_folder_by_another_name_is_not_replaced_either(tmp_path, monkeypatch, 
     with pytest.raises(InputError):
         require_replaceable(Path(name), "--register", "model", frozenset({"parts"}))
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
+def test_places_mean_the_same_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert absolute_place("store") == str(tmp_path / "store")
+    assert absolute_place(tmp_path) == str(tmp_path)
+    assert absolute_place("s3://bucket/store") == "s3://bucket/store"
+    monkeypatch.setenv("APPA_STORE", "mine")
+    assert store_default() == str(tmp_path / "mine")
+    assert store_default("other") == str(tmp_path / "other")
+    assert new_parser("x", "").parse_args(["--store", "s"]).store == str(tmp_path / "s")

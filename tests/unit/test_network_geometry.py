@@ -117,7 +117,7 @@ def test_unknown_satellites_are_named(schema):
 
 def test_reports_that_were_rejected_have_no_likeness(schema):
     table = like_table().reject(np.array([False, True, False]), "black-list")
-    frame = rows_of("like=x.csv", schema, data=NetworkData(like=table))
+    frame = rows_of("like=x.csv", schema, data=NetworkData(like=(table,)))
     assert set(frame["platform"]) == {"metar", "aircraft"}
     nothing = table.reject(np.ones(3, bool), "black-list")
-    assert rows_of("like=x.csv", schema, data=NetworkData(like=nothing)).empty
+    assert rows_of("like=x.csv", schema, data=NetworkData(like=(nothing,))).empty

@@ -63,6 +63,18 @@ def test_states_may_be_single_numbers(make):
     assert noise.rows([2, 1])(1).shape == (2, noise.length)
 
 
+@pytest.mark.parametrize("draw", [0, 2])
+def test_members_of_a_pair_have_opposite_noise(draw):
+    alone, paired = (keyed((0, 1, 4, 5), (3,) * 4, paired=p) for p in (False, True))
+    even = alone(draw)[[0, 2]]
+    assert torch.equal(paired(draw)[[0, 2]], even)
+    assert torch.equal(paired(draw)[[1, 3]], -even)
+    # whoever else is drawn, and whatever part of the trajectory
+    assert torch.equal(paired.rows([3])(draw), -even[1:])
+    window, whole = (n.window(range(1, 4), 2)(draw) for n in (paired, alone))
+    assert torch.equal(window[1], -whole[0])
+
+
 def test_keyed_noise_differs_by_everything_that_names_it():
     streams = {
         (seed, draw, purpose): keyed(seed=seed, purpose=purpose)(draw)

@@ -31,11 +31,11 @@ def test_a_simulated_network():
     full = parse(
         "simulated:satellites=NOAA-20+METOP-B,elements=a.tle,view=swath,swath_km=2200,"
         "fields_of_view=9,"
-        "radiosondes=0.01,igra=1,seed=3,error=2.5,withhold=0.1,like=a/b.parquet"
+        "radiosondes=0.01,igra=1,seed=3,error=2.5,withhold=0.1,like=a/b.parquet+c/*.nc"
     )
     assert full.satellites == ("NOAA-20", "METOP-B")
     assert (full.view, full.swath_km, full.seed, full.error) == ("swath", 2200.0, 3, 2.5)
-    assert full.like == "a/b.parquet"
+    assert [t.location for t in full.templates] == ["a/b.parquet", "c/*.nc"]
     assert (full.isd_list, full.igra_list) == (ISD_LIST, IGRA_LIST)
     assert parse("simulated") == parse("simulated:") == SimulatedNetwork()
 
@@ -59,6 +59,7 @@ def test_a_folder_by_its_name(tmp_path, monkeypatch):
     [
         ("simulated:station=0.01", r"no option station; do you mean stations\? Options: seed, st"),
         ("simulated:kind=file", "no option kind"),
+        ("simulated:like=a.csv+", "like.1: .*at least 1 character"),
         ("simulated:stations=2", "stations: .*less than or equal to 1, got 2"),
         ("simulated:stations=many", "stations: .*valid number.*, got many"),
         ("simulated:orbiters=1.5", "orbiters: .*integer"),
@@ -106,7 +107,8 @@ def test_the_same_as_a_mapping():
 )
 def test_locations_may_be_urls(option, location):
     network = parse(f"simulated:seed=3,{option}={location},isd=0.5")
-    assert network == SimulatedNetwork(seed=3, isd=0.5, **{option: location})
+    given = (location,) if option == "like" else location
+    assert network == SimulatedNetwork(seed=3, isd=0.5, **{option: given})
 
 
 OPTIONS = st.fixed_dictionaries(
@@ -131,7 +133,7 @@ def test_options_come_back(options):
 
 
 def test_keys_know_contents_of_files_and_not_their_names():
-    paths = {"like": "a.parquet", "elements": "b.tle", "errors": "c.yaml"}
+    paths = {"like": ("a.parquet",), "elements": "b.tle", "errors": "c.yaml"}
     paths |= {"isd_list": "d.csv", "igra_list": "e.txt"}
     assert SimulatedNetwork(**paths).hashed() == SimulatedNetwork().hashed()
     assert SimulatedNetwork(seed=1).hashed() != SimulatedNetwork().hashed()

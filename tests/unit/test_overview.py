@@ -126,6 +126,13 @@ def test_the_last_scores_are_of_the_last_state(store):
     assert scores["time"].tolist() == ["2024-01-01T06"] * 2
 
 
+def test_a_score_that_is_not_known_is_blank(store):
+    make(store, "analysis-scores", "a", SCORES.replace(",1.3,3.0", ",,3.0"))
+    *_, rows = next(t for t in tables(overview(store)) if t[0].startswith("Last"))
+    assert [row[-1] for row in rows][-1] == ""
+    assert "nan" not in as_text(overview(store))
+
+
 def test_an_empty_store_holds_nothing(store):
     seen = overview(store)
     assert tables(seen) == []

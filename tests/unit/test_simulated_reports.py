@@ -164,7 +164,7 @@ def test_radiances_peak_within_the_models_levels(truth):
 
 
 def test_reports_like_real_ones(truth):
-    data = NetworkData(like=like_table())
+    data = NetworkData(like=(like_table(),))
     frame = simulated("like=x.parquet", truth, data=data).frame
     assert frame["valid_time"].tolist() == list(
         pd.to_datetime(["2012-02-11T00:00", "2012-02-11T00:20"])

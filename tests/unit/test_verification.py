@@ -320,3 +320,20 @@ def test_cells_without_values_do_not_count():
     assert WEIGHTS.masked(np.broadcast_to(LAT[:, None] > 30, GRID.shape)).names == (
         "global", "northern-extratropics",
     )  # fmt: skip
+
+
+def test_pairs_are_scored_as_pairs():
+    """Hand-worked: 1, 3 and 4, 8 over a truth of 0 are pairs with means 2, 6 and halves 1, 2."""
+    ensemble = np.ones((4, *GRID.shape)) * np.array([1.0, 3.0, 4.0, 8.0])[:, None, None]
+    scoring = verification.Scoring(LAGS, paired=True)
+    by_score, found = scored(ensemble, np.zeros(GRID.shape), scoring=scoring)
+    got = {name: float(values[0]) for name, values in by_score.items()}
+    assert got["spread"] == pytest.approx(np.sqrt(8 + 2.5))
+    assert got["ssr"] == pytest.approx(np.sqrt(8 + 2.5 + 4) / 4)
+    # |1 - 4|, |1 - 8|, |3 - 4|, |3 - 8|
+    assert got["crps"] == pytest.approx(4 - (3 + 7 + 1 + 5) / 4 / 2)
+    assert got["energy"] == pytest.approx(got["crps"])
+    # one of each pair is ranked, and the truth is below both
+    assert found.ranks.shape[1] == 3
+    assert found.ranks[0, 0] == np.prod(GRID.shape)
+    assert not found.ranks[:, 1:].any()

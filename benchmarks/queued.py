@@ -1,8 +1,13 @@
-"""Many runs that wait for one worker: whether all finish, and what the worker's memory does."""
+"""Many runs that wait for one worker: `python -m benchmarks.queued --output docs/queued.md`.
+
+Whether all finish, and what the worker's memory does meanwhile.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -25,6 +30,7 @@ from prefect.client.schemas.objects import StateType
 from appa_core.errors import ResourceError
 from benchmarks.chaos_jobs import SERVER, WORKER
 from benchmarks.chaos_parts import Parts
+from benchmarks.chaos_report import table
 from benchmarks.deployed import register, trivial_run
 
 _LOOK_SECONDS = 1.0
@@ -50,10 +56,10 @@ class Queue:
 
     @property
     def memory(self) -> str:
-        """Of the first and the last tenth of the time, in words."""
+        """In each tenth of the time, so that growth can be told from warming up."""
         tenth = max(1, len(self.resident) // 10)
-        first, last = self.resident[:tenth], self.resident[-tenth:]
-        return " and ".join(f"{statistics.median(x) / _MIB:.0f} MiB" for x in (first, last))
+        parts = [self.resident[i : i + tenth] for i in range(0, len(self.resident), tenth)]
+        return ", ".join(f"{statistics.median(part) / _MIB:.0f}" for part in parts[:10]) + " MiB"
 
 
 def queue_runs(runs: int, limit: int) -> Queue:
@@ -70,9 +76,9 @@ def queue_runs(runs: int, limit: int) -> Queue:
         tempfile.TemporaryDirectory() as folder,
         Parts(Path(folder), (SERVER, WORKER), limit) as parts,
     ):
-        command = [sys.executable, "-m", "benchmarks.overhead_runs", str(runs)]
+        command = [sys.executable, "-m", "benchmarks.queued", "--runs", str(runs)]
         done = subprocess.run(  # noqa: S603
-            [*command, str(parts.pid(WORKER))],
+            [*command, "--worker", str(parts.pid(WORKER))],
             env=parts.environment,
             capture_output=True,
             text=True,
@@ -91,9 +97,8 @@ def _completed(client: SyncPrefectClient) -> int:
     )
 
 
-def main(argv: Sequence[str]) -> int:
-    """Ask, wait, and print what was seen: completed, seconds, memory."""
-    runs, worker = int(argv[0]), psutil.Process(int(argv[1]))
+def ask(runs: int, worker: psutil.Process) -> Queue:
+    """Ask the server in use for runs, and wait for their end."""
     deployment = register(trivial_run)
     resident: list[int] = []
     with get_client(sync_client=True) as client:
@@ -106,11 +111,45 @@ def main(argv: Sequence[str]) -> int:
             with suppress(psutil.Error):
                 resident.append(worker.memory_info().rss)
             time.sleep(_LOOK_SECONDS)
-        seconds = time.monotonic() - began
-    words = [str(done), f"{seconds:.1f}", *map(str, resident)]
-    sys.stdout.write(" ".join(words) + os.linesep)
+        return Queue(runs, done, time.monotonic() - began, resident)
+
+
+def report(queue: Queue, limit: int) -> str:
+    """A page in Markdown."""
+    rows = [
+        (f"{queue.runs} runs at once on one worker, {limit} side by side",
+         f"{queue.completed} completed", "all"),
+        ("their time", f"{queue.seconds:.0f} s", ""),
+        ("the worker's memory, tenth by tenth", queue.memory, "flat"),
+        ("its largest", f"{max(queue.resident) / _MIB:.0f} MiB", ""),
+    ]  # fmt: skip
+    command = f"python -m benchmarks.queued --runs {queue.runs} --limit {limit}"
+    where = f"`{command}` on {os.cpu_count()} cores ({platform.machine()})"
+    parts = ("# Many runs that wait", where, table(("what", "measured", "wanted"), rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; with `--worker` the part that asks, which prints what it saw."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.queued", description=__doc__)
+    add = parser.add_argument
+    add("--runs", type=int, default=200, help="that wait (default: %(default)s)")
+    add("--limit", type=int, default=2, help="of them at once (default: %(default)s)")
+    add("--output", type=Path, help="write the page here (default: print it)")
+    add("--worker", type=int, metavar="PID", help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    if arguments.worker is not None:
+        queue = ask(arguments.runs, psutil.Process(arguments.worker))
+        words = [str(queue.completed), f"{queue.seconds:.1f}", *map(str, queue.resident)]
+        sys.stdout.write(" ".join(words) + os.linesep)
+        return 0
+    text = report(queue_runs(arguments.runs, arguments.limit), arguments.limit)
+    if arguments.output:
+        arguments.output.write_text(text, "utf-8")
+    else:
+        sys.stdout.write(text)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
