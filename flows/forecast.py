@@ -133,30 +133,18 @@ def forecast(  # noqa: PLR0913
         store: Artifact store; APPA_STORE or ./appa-store if None.
         output: Folder of the results; ./results/forecast-<start>-<key> if None.
         recompute: Make every step again.
-        observations: What to start from in place of known states: a simulated network, a catalog
-            entry, or files.
-        **observing: With observations: `assimilation_hours`, `method`, `withhold`, `operator`,
-            `stretch_states`, `ahead_states`.
-
-    Returns:
-        Where the results are.
+        observations: In place of known states: a simulated network, a catalog entry, or files.
+        **observing: Then the other options of `forecast_from_observations`.
 
     Raises:
         InputError: Something that was asked for is not possible; nothing has been written.
         IntegrityError: Data or weights are damaged.
     """
     fields: dict[str, Any] = {
-        "start": start,
-        "lead_hours": lead_hours,
-        "members": members,
-        "seed": seed,
-        "model": model,
-        "source": source,
-        "dtype": dtype,
-        "variables": variables,
-        "levels": levels,
-        "region": None if region is None else Region.parse(region),
-    }
+        "start": start, "lead_hours": lead_hours, "members": members, "seed": seed,
+        "model": model, "source": source, "dtype": dtype, "variables": variables,
+        "levels": levels, "region": None if region is None else Region.parse(region),
+    }  # fmt: skip
     where = store_default(store)
     if observations is not None:
         found = forecast_from_observations(
@@ -165,12 +153,17 @@ def forecast(  # noqa: PLR0913
         )  # fmt: skip
         return ForecastResult(found.output, found.digest)
     _require_observations(observing)
-    request = forecast_request(**fields)
-    if output is not None:
-        check_output(Path(output))
-    job = prepare_forecast(request, state_source(source), model_folder(model), device)
+    job = _checked(forecast_request(**fields), device, output)
     await_server()
     return run_forecast(job, where, output, recompute=recompute)
+
+
+def _checked(request: ForecastRequest, device: str, output: str | None) -> ForecastJob:
+    """What there is to do, after all that can be wrong with it."""
+    if output is not None:
+        check_output(Path(output))
+    states, weights = state_source(request.source), model_folder(request.model)
+    return prepare_forecast(request, states, weights, device)
 
 
 @flow(name="forecast", validate_parameters=False)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from pydantic import Field, ValidationError, field_validator
 
 from appa_core.config.base import Positive, Strict
+from appa_core.config.events import EventText
 from appa_core.config.requests import Region, explained
 from appa_core.errors import InputError
 from appa_core.metrics.regions import GLOBAL, REGIONS, Box
@@ -19,7 +18,6 @@ DEFAULT_EVENTS = (
     "geopotential@500<q10",
     "total_precipitation_6hr>0.001",
 )
-_EVENT = re.compile(r"(\w+?)(?:@(\d+))?([<>])(q?)([-+]?[\d.]+(?:[eE][-+]?\d+)?)")
 
 
 class EventSpec(Strict):
@@ -46,22 +44,21 @@ class EventSpec(Strict):
         Raises:
             InputError: The text is no event.
         """
-        found = _EVENT.fullmatch(text)
-        if found is None or found[1] not in VARIABLES:
+        event = EventText.parse(text)
+        if event.variable not in VARIABLES or event.sign not in {">", "<"}:
             raise InputError(
-                f"{text!r} is no event; expected VARIABLE[@LEVEL]>VALUE or <VALUE in SI units, or "
-                "a percentile of the true states such as >q90: 2m_temperature>303.15, "
-                "geopotential@500<q10"
+                f"{text!r} is no event of an evaluation; expected VARIABLE[@LEVEL]>VALUE or "
+                "<VALUE in SI units, or a percentile of the true states such as >q90: "
+                "2m_temperature>303.15, geopotential@500<q10"
             )
-        threshold, of_climatology = float(found[5]), bool(found[4])
-        if of_climatology and not 0 < threshold < 100:
+        if event.is_percentile and not 0 < event.threshold < 100:
             raise InputError(f"event {text!r}: a percentile lies between 0 and 100")
         return cls(
-            variable=found[1],
-            level=int(found[2]) if found[2] else None,
-            is_above=found[3] == ">",
-            threshold=threshold,
-            of_climatology=of_climatology,
+            variable=event.variable,
+            level=event.level,
+            is_above=event.sign == ">",
+            threshold=event.threshold,
+            of_climatology=event.is_percentile,
         )
 
     @property

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from appa_core.config.events import EventText
 from appa_core.errors import InputError
 from appa_core.products import Event
 from appa_core.report.content import Place
-
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_EVENT = re.compile(rf"\s*(\w+?)(?:[@_](\d+))?\s*(>=|<=|>|<)\s*({_NUMBER})\s*")
 
 
 def parse_place(text: str) -> Place:
@@ -37,21 +34,18 @@ def parse_place(text: str) -> Place:
 def parse_event(text: str) -> Event:
     """An event from "FIELD>VALUE", such as `2m_temperature>273.15` or `temperature@850<=250`.
 
-    The sign is one of > >= < <=, the value in SI units; a field at a level is `variable@hPa` or
-    `variable_hPa`.
+    The sign is one of > >= < <=; see `EventText.parse`.
 
     Raises:
         InputError: The text is no such event.
     """
-    found = _EVENT.fullmatch(text)
-    if found is None:
+    event = EventText.parse(text)
+    if event.is_percentile:
         raise InputError(
-            f"{text!r} is no event; expected a field, one of > >= < <=, and a value in SI units, "
-            "such as 2m_temperature>273.15 or temperature@850<250"
+            f"event {text!r}: expected a value in SI units; percentiles of the true states are "
+            "events of flows.evaluate"
         )
-    name, level, sign, value = found.groups()
-    threshold = float(value)
-    return Event(name, int(level) if level else None, sign, threshold)
+    return Event(event.variable, event.level, event.sign, event.threshold)
 
 
 def parse_quantiles(text: str) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ import pytest
 import xarray as xr
 
 from appa_core.config.evaluation import EventSpec, evaluation_request
+from appa_core.errors import InputError
 from appa_core.io.datasets import write_zarr
 from appa_core.steps import evaluation_fields
 from appa_core.steps.evaluation_fields import evaluate_fields, plan_fields
@@ -241,3 +242,17 @@ def test_pieces_are_kept(world, tmp_path, monkeypatch):
 )
 def test_events_are_written_as_they_are_read(text):
     assert EventSpec.parse(text).name == text
+
+
+@pytest.mark.parametrize(
+    "text", ["hail>1", "2m_temperature>=280", "2m_temperature>1.2.3", "2m_temperature", "q90"]
+)
+def test_what_is_no_event_of_an_evaluation_is_refused(text):
+    with pytest.raises(InputError, match="is no event"):
+        EventSpec.parse(text)
+
+
+def test_a_level_is_written_either_way():
+    assert EventSpec.parse("temperature_850 < q5") == EventSpec.parse("temperature@850<q5")
+    with pytest.raises(InputError, match="between 0 and 100"):
+        EventSpec.parse("temperature_850<q100")

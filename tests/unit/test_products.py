@@ -146,6 +146,11 @@ def test_what_is_no_event_is_refused(text):
         parse_event(text)
 
 
+def test_a_percentile_is_no_event_of_a_page():
+    with pytest.raises(InputError, match="percentiles of the true states are events of"):
+        parse_event("2m_temperature>q90")
+
+
 def test_places_and_quantiles_are_read():
     assert parse_place("Berlin=52.5,13.4") == Place("Berlin", 52.5, 13.4)
     assert parse_place("-33.9,151") == Place("-33.9,151", -33.9, 151.0)
