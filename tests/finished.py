@@ -110,7 +110,7 @@ def write_evaluation(folder):
     for field in fields:
         for lead in (6, 12, 18, 24):
             base = {**field, "lead_hours": lead}
-            for region in ("global", "tropics"):
+            for region in ("-30,60,-20,40", "global", "tropics"):
                 place = {**base, "region": region}
                 tables["scores"] += _score_rows(place, lead)
                 tables["ranks"] += [

@@ -37,6 +37,12 @@ const Verification = (() => {
     return NAMES[score] || score.replaceAll("_", " ");
   };
 
+  /** A name without hyphens, or a box: south, north, west, east. */
+  const regionName = (region) =>
+    region.includes(",")
+      ? `${region.replaceAll("-", "−").split(",").join("°, ")}°`
+      : region.replaceAll("-", " ");
+
   /** The scores that come with a result itself, as rows like those of an evaluation. */
   function plainScores() {
     const parts = [
@@ -243,11 +249,14 @@ const Verification = (() => {
   async function connect(redraw) {
     tables = await Data.evaluation();
     rows = tables.scores.length ? tables.scores : plainScores();
-    const regions = [...new Set(rows.map((r) => r.region ?? "global"))];
+    // what is of all cells comes first
+    const regions = [...new Set(rows.map((r) => r.region ?? "global"))].sort(
+      (a, b) => (b === "global") - (a === "global"),
+    );
     const scores = [...new Set(rows.map((r) => r.score))].filter((s) => s !== "rmse");
     options(
       $("region"),
-      (regions.length ? regions : ["global"]).map((r) => [r, r.replaceAll("-", " ")]),
+      (regions.length ? regions : ["global"]).map((r) => [r, regionName(r)]),
     );
     options(
       $("score"),

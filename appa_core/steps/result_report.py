@@ -188,7 +188,8 @@ def report_content(
     extent = Extent.of(fields, order.budget_bytes, chosen)
     blocks = field_blocks(fields, extent, *known.fields(result, extent))
     hours = [fields.hours[i] for i in extent.times]
-    note = "Area-weighted over all cells"
+    evaluation = read_evaluation(result, [c.name for c in extent.channels], hours)
+    note = f"Area-weighted over {'the region' if evaluation.scores else 'all cells'}"
     whole = ", for this one forecast." if fields.is_forecast else ", observed or not."
     content = page_content(
         fields,
@@ -198,7 +199,7 @@ def report_content(
         provenance=_provenance(result),
         score_note=note + whole,
         tables=evaluation_tables(result),
-        evaluation=read_evaluation(result, [c.name for c in extent.channels], hours),
+        evaluation=evaluation,
         comparison=None if other is None else compare_runs(result, other),
         places=order.places,
     )

@@ -230,6 +230,10 @@ def test_the_evaluation_is_drawn(visit):
     page.select_option("#event", "warm")
     assert page.locator("#reliability circle").count() == 4
     before = page.inner_html("#ranks")
+    assert page.input_value("#region") == "global"
+    assert page.locator("#region option").all_inner_texts() == [
+        "global", "\N{MINUS SIGN}30°, 60°, \N{MINUS SIGN}20°, 40°", "tropics",
+    ]  # fmt: skip
     page.select_option("#region", "tropics")
     assert page.inner_html("#ranks") == before  # the made-up counts are the same in both
     page.select_option("#score", "bias")
