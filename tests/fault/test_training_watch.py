@@ -30,15 +30,15 @@ def test_the_death_of_a_process_ends_all_and_says_what_to_lower(tiny_world, tmp_
 
 def test_processes_that_fall_silent_are_killed(tiny_world, undisturbed, tmp_path):
     run = Run(tiny_world, tmp_path)
-    run.order_also(stall_seconds=20)
+    run.order_also(stall_seconds=40)
     process = run.start()
     assert read_until(process, 6)
     all_of_them = [p.pid for p in descendants(process)]
     ranks, _ = trainers(process)
     ranks[0].suspend()
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=180)
     assert process.returncode == EXIT_STATUS
-    assert "no step for 20 s and was killed" in err
+    assert "no step for 40 s and was killed" in err
     assert_gone(all_of_them)
     run.order_also(stall_seconds=300)
     digest, first = run.finish()

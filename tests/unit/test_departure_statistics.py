@@ -67,6 +67,8 @@ def test_platforms_and_withheld_rows(tmp_path):
         members = {f"{name}_{m}": read + shift + d for m, d in enumerate((-0.1, 0.1))}
         frame[f"{name}_mean"], frame[f"{name}_spread"] = read + shift, 0.02**0.5
         frame[f"{name}_departure"] = 1 - shift
+        # two members 0.2 apart, so far below: |departure| - 0.2 / 2
+        frame[f"{name}_crps"] = 0.9 - shift
         frame = frame.assign(**members)
     frame.to_parquet(tmp_path / "observations.parquet", index=False)
     table = departure_table([Result(str(tmp_path), "reanalysis.zarr", "d")])
@@ -78,5 +80,4 @@ def test_platforms_and_withheld_rows(tmp_path):
     assert (used["bias_background"], used["bias_analysis"]) == (1.0, 0.5)
     assert used["error_ratio"] == pytest.approx(0.5**0.5 / 0.5)
     assert np.isnan(withheld["error_ratio"])
-    # two members 0.2 apart about 0.5 below: 0.5 - 0.2 / 2
     assert withheld["crps_analysis"] == pytest.approx(0.4)
