@@ -78,10 +78,15 @@ def _notice(text: str) -> str:
 
 def _thinning(content: ForecastReport, left_out: Sequence[str]) -> str:
     """What of the result the page does not hold, so that nobody takes it for all."""
-    parts = [content.thinning] if content.thinning else []
-    if left_out:
-        parts.append(f"Not on this page, for its size: {', '.join(left_out)}.")
-    return f'<p class="hint" id="left-out">{escape(" ".join(parts))}</p>' if parts else ""
+    note = f'<p class="hint">{escape(content.thinning)}</p>' if content.thinning else ""
+    if not left_out:
+        return note
+    names = escape(", ".join(left_out))
+    count = f"{len(left_out)} field{'s' if len(left_out) > 1 else ''}"
+    return (
+        f'{note}<details class="hint" id="left-out">'
+        f"<summary>Not on this page, for its size: {count}</summary><p>{names}.</p></details>"
+    )
 
 
 def _summary(content: ForecastReport) -> str:

@@ -46,7 +46,8 @@ def test_page_of_a_usual_forecast_stays_within_its_budget() -> None:
     assert held == list("abcdefgh")[: len(held)]
     assert 4 <= len(held) < 8
     rest = ", ".join(f"Field {name}" for name in [*"abcdefgh"[len(held) :], "x"])
-    assert f"Not on this page, for its size: {rest}." in page
+    assert f"Not on this page, for its size: {8 - len(held) + 1} fields</summary>" in page
+    assert f"<p>{rest}.</p>" in page
 
 
 def test_one_field_is_there_whatever_the_budget() -> None:
