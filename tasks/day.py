@@ -197,12 +197,13 @@ def pieces_of(series: Series, link: Link, how: DaySettings) -> tuple[tuple[Piece
         return link.pieces
     assert link.day is not None
     assert link.before is not None
+    of = series.spinning_up(link.day, link.before)
     table, name = None, departures.BACKGROUND
     if link.hears:
-        table = _observe(series, link.day, how)
+        table = _observe(of, link.day, how)
         name = departures.ANALYSIS
-    drawn = _draw(series, link.day, link.before, table, name, how)
-    return series.last_pieces(link.day, drawn)
+    drawn = _draw(of, link.day, link.before, table, name, how)
+    return of.last_pieces(link.day, drawn)
 
 
 def _name(artifact: Artifact) -> tuple[str, str]:

@@ -234,6 +234,7 @@ def bridge(series: Series, day: pd.Timestamp, link: Link) -> Link:
 
 
 def _spin_up(series: Series, day: pd.Timestamp, link: Link) -> Link:
+    series = series.spinning_up(day, link)
     try:
         observed = series.identity(day, reader(series, day))
     except (AppaError, OSError):

@@ -9,7 +9,7 @@ once are the same.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -76,11 +76,13 @@ class Series:
         job: Its checked request.
         request: The same, as what it is.
         store: URL of the artifact store.
+        origin: Day that is drawn from nothing; that with which a day's stream begins if None.
     """
 
     job: ObservedJob
     request: SeriesRequest
     store: str
+    origin: pd.Timestamp | None = None
 
     @cached_property
     def ledger(self) -> DayLedger:
@@ -97,8 +99,15 @@ class Series:
         count = self.request.states_of_day(self.job.preset.state.step_hours)
         return pd.date_range(day, periods=count, freq=self.step)
 
+    def spinning_up(self, day: pd.Timestamp, link: Link) -> Series:
+        """The series where a stream begins: the first day of a spin-up is a later one of another."""
+        is_first = not link.key and self._is_chained
+        return replace(self, origin=day) if is_first else self
+
     def starts(self, day: pd.Timestamp) -> bool:
         """Whether a day is drawn from nothing."""
+        if self.origin is not None:
+            return day == self.origin
         first = self.request.drawn_from(day) if self._is_chained else self.request.first_day
         return day == first
 

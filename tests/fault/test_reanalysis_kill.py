@@ -14,7 +14,7 @@ START, END = "2012-02-05", "2012-02-08"
 
 
 def command(tiny_world, folder):
-    arguments = options(tiny_world, folder, members=5, withhold=0.1)
+    arguments = options(tiny_world, folder, members=5, withhold=0.1, method="mmps")
     return [sys.executable, "-m", "flows.reanalysis", "--start", START, "--end", END, *arguments]
 
 
