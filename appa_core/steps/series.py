@@ -100,7 +100,10 @@ class Series:
         return pd.date_range(day, periods=count, freq=self.step)
 
     def spinning_up(self, day: pd.Timestamp, link: Link) -> Series:
-        """The series where a stream begins: the first day of a spin-up is a later one of another."""
+        """The series as the first day of a spin-up sees it, which starts from nothing.
+
+        In the stream before, the same day starts from the states of the day before.
+        """
         is_first = not link.key and self._is_chained
         return replace(self, origin=day) if is_first else self
 
