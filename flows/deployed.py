@@ -28,8 +28,8 @@ prepare_environment(verbose=True)
 watch_if_asked()
 HOUR = 3600
 Method = Literal[
-    "mmps", "sda", "dps", "pigdm", "repaint", "latent-3dvar", "latent-4dvar", "4dvar", "es-mda",
-    "twisted-particles", "optimal-interpolation",
+    "mmps", "reanalysis", "sda", "dps", "pigdm", "repaint", "latent-3dvar", "latent-4dvar",
+    "4dvar", "es-mda", "twisted-particles", "optimal-interpolation",
 ]  # fmt: skip
 Device = Literal["cpu", "cuda", "mps"]
 
@@ -96,7 +96,7 @@ def reanalysis_job(  # noqa: PLR0913
     end: str = "2024-01-04",
     *,
     observations: str = "simulated:stations=0.05,orbiters=1",
-    method: Method = "mmps",
+    method: Method = "reanalysis",
     members: int = 8,
     seed: int = 0,
     model: str = "small",
