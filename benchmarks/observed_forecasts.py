@@ -20,9 +20,11 @@ ASSIMILATION_HOURS = 24
 
 
 def forecast_scores(
-    lab: Laboratory, spec: str, date: str, lead_hours: int
+    lab: Laboratory, spec: str, date: str, lead_hours: int, method: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Scores of the forecast from observations up to a date, and of that from the true states.
+
+    Observations are assimilated by the named method.
 
     Returns:
         Tables by (label of the headline field, lead in hours).
@@ -39,7 +41,7 @@ def forecast_scores(
     perfect = prepare_forecast(request, source, folder, "cpu")
     begin = pd.Timestamp(date) - pd.Timedelta(hours=ASSIMILATION_HOURS)
     step = perfect.preset.state.step_hours
-    analysis = lab.analyse(spec, f"{begin:%Y-%m-%dT%H}", ASSIMILATION_HOURS + step, "mmps")
+    analysis = lab.analyse(spec, f"{begin:%Y-%m-%dT%H}", ASSIMILATION_HOURS + step, method)
     observed = replace(perfect, starts_from_draws=True)
     last = len(analysis.job.times) - 1
     starts = [

@@ -164,7 +164,7 @@ def forecasts(plan: Plan) -> str:
     """Forecasts from 24 hours of observations, against those from perfect states."""
     rows = []
     for name, spec in (("dense", DENSE), ("sparse", SPARSE)):
-        pairs = [forecast_scores(plan.lab, spec, date, 48) for date in plan.dates]
+        pairs = [forecast_scores(plan.lab, spec, date, 48, OWN) for date in plan.dates]
         for lead in (24, 48):
             cells = []
             for label in LABELS:
