@@ -73,13 +73,35 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def step_milliseconds(count: int, repeats: int) -> list[float]:
-    """What a step costs beyond a plain call, repeat by repeat."""
-    found = []
+@dataclass(frozen=True)
+class Steps:
+    """What a step costs beyond a plain call, in milliseconds, repeat by repeat.
+
+    Args:
+        count: Steps of a flow.
+        alone: Of flows that find the server at rest.
+        queued: Of flows one right after the other: the server, which records what a flow did
+            after the flow has ended, is still at work on the last one.
+    """
+
+    count: int
+    alone: list[float]
+    queued: list[float]
+
+
+def step_costs(count: int, repeats: int, rest: float) -> Steps:
+    """Both kinds, with so many seconds of rest before each flow that has the server to itself."""
+    alone = []
     for _ in range(repeats):
-        with_prefect = seconds(lambda: trivial_steps(count))
-        found.append(1000 * (with_prefect - seconds(lambda: plain_steps(count))) / count)
-    return found
+        time.sleep(rest)
+        alone.append(step_milliseconds(count))
+    return Steps(count, alone, [step_milliseconds(count) for _ in range(repeats)])
+
+
+def step_milliseconds(count: int) -> float:
+    """What a step of one flow costs beyond a plain call."""
+    with_prefect = seconds(lambda: trivial_steps(count))
+    return 1000 * (with_prefect - seconds(lambda: plain_steps(count))) / count
 
 
 @contextmanager
@@ -142,7 +164,7 @@ def orchestration_share(members: int, repeats: int) -> Share:
 
 @dataclass(frozen=True)
 class Starts:
-    """From typing a command to its first error of use or result, in seconds.
+    """From typing a command to its help or its results, in seconds.
 
     Args:
         help: `--help` of each command, the best of three.
@@ -185,14 +207,22 @@ def _run(name: str, words: Sequence[str], more: dict[str, str] | None = None) ->
     )
 
 
-def report(steps: tuple[int, list[float]], share: Share, starts: Starts, command: str) -> str:
+def _milliseconds(each: Sequence[float]) -> str:
+    return f"{statistics.median(each):.1f} ms ({min(each):.1f} to {max(each):.1f})"
+
+
+def report(steps: Steps, share: Share, starts: Starts, command: str) -> str:
     """A page in Markdown."""
-    count, each = steps
     rows = [
         (
-            f"a step of {count}, beyond a plain call",
-            f"{statistics.median(each):.1f} ms ({min(each):.1f} to {max(each):.1f})",
+            f"a step of a flow of {steps.count}, beyond a plain call",
+            _milliseconds(steps.alone),
             f"{_STEP_MS:g} ms",
+        ),
+        (
+            "the same while the server records the flow before",
+            _milliseconds(steps.queued),
+            "",
         ),
         (
             "orchestration in the forecast job",
@@ -220,12 +250,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--steps", type=int, default=200, help="of the trivial flow (default: %(default)s)")
     add("--members", type=int, default=8, help="of the forecast (default: %(default)s)")
     add("--repeats", type=int, default=5, help="of each measurement (default: %(default)s)")
+    add("--rest", type=float, default=10.0, help="seconds before a flow (default: %(default)s)")
     add("--output", type=Path, help="write the page here (default: print it)")
     arguments = parser.parse_args(argv)
     prepare_environment(verbose=False)
     start_server()
     trivial_steps(5)
-    steps = arguments.steps, step_milliseconds(arguments.steps, arguments.repeats)
+    steps = step_costs(arguments.steps, arguments.repeats, arguments.rest)
     share = orchestration_share(arguments.members, arguments.repeats)
     starts = start_seconds(arguments.members)
     text = report(steps, share, starts, "python -m benchmarks.overhead")
