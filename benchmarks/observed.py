@@ -286,9 +286,14 @@ class Verification:
         return cls(frame, len(independent))
 
     def thinned(self) -> np.ndarray:
-        """Ranks of one row for each quantity and time, which are nearly independent."""
+        """Ranks of one row for each quantity and time, which are nearly independent.
+
+        Rows are picked at random, by a seed that follows from the times: the same place at all
+        times would show that place's error again and again.
+        """
         groups = self.frame.groupby(["quantity", "valid_time"], sort=True)
-        picks = [rows[len(rows) // 2] for rows in groups.indices.values()]
+        random = np.random.default_rng(int(self.frame["valid_time"].min().timestamp()))
+        picks = [random.choice(rows) for rows in groups.indices.values()]
         return self.frame["rank"].to_numpy()[picks]
 
 

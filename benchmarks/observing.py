@@ -129,11 +129,15 @@ def _independent(verified: Sequence[Verification]) -> str:
     ranks = np.concatenate([v.thinned() for v in verified])
     counts = np.bincount(ranks, minlength=verified[0].members + 1)
     chi = stats.chisquare(counts)
-    shares = " ".join(f"{c / counts.sum():.3f}" for c in counts)
+    everywhere = np.bincount(np.concatenate([v.frame["rank"] for v in verified]))
+    shares, all_shares = (
+        " ".join(f"{c / some.sum():.3f}" for c in some) for some in (counts, everywhere)
+    )
     text = (
         f"Ranks (one station for each quantity and time, {counts.sum()} in all): {shares}; "
         f"chi-square {chi.statistic:.1f} at {len(counts) - 1} degrees of freedom, "
-        f"p = {chi.pvalue:.3f}."
+        f"p = {chi.pvalue:.3f}. Of all {everywhere.sum()} readings, which are not independent: "
+        f"{all_shares}."
     )
     return table(["quantity", "CRPS", "/ prior"], rows) + "\n\n" + text
 
