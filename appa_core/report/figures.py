@@ -81,45 +81,6 @@ def maps(
     return figure
 
 
-def ensemble_maps(
-    mean: np.ndarray,
-    spread: np.ndarray,
-    names: Sequence[str],
-    displays: Sequence[Display],
-    cells: tuple[np.ndarray, np.ndarray],
-) -> Figure:
-    """Mean and spread of an ensemble, with coastlines.
-
-    Args:
-        mean: (F, H, W).
-        spread: (F, H, W).
-        names: Of the fields, (F,).
-        displays: Units of the fields, (F,).
-        cells: Latitudes (H,) and longitudes (W,) in degrees, of the globe or of a region.
-    """
-    latitudes, longitudes = cells
-    # from west to east through Greenwich, so that the map is one piece
-    turned = np.where(longitudes >= 180.0, longitudes - 360.0, longitudes)
-    order = np.argsort(turned)
-    box = (turned.min(), turned.max(), latitudes.min(), latitudes.max())
-    figure = Figure(figsize=(10, 2.6 * len(names)), layout="constrained")
-    grid = figure.subplots(len(names), 2, squeeze=False)
-    for axes, own, width, name, display in zip(grid, mean, spread, names, displays, strict=True):
-        shown = own * display.scale + display.offset
-        for ax, field, what, units, colours in (
-            (axes[0], shown, "mean", display.units, "viridis"),
-            (axes[1], width * display.scale, "spread", display.units_of_differences, "magma"),
-        ):
-            image = ax.imshow(
-                field[:, order], origin="lower", extent=box, cmap=colours, aspect="auto"
-            )
-            _coasts(ax)
-            ax.set(title=f"{name}, {what} ({units})", xticks=[], yticks=[])
-            ax.set(xlim=box[:2], ylim=box[2:])
-            figure.colorbar(image, ax=ax)
-    return figure
-
-
 def _coasts(axes: Axes) -> None:
     for line in coastlines():
         axes.plot(*zip(*line, strict=True), color="black", lw=0.4)
