@@ -23,9 +23,19 @@ def embedded(figure: Figure, alt: str) -> str:
     return f"![{alt}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
 
 
+def legend_below(figure: Figure) -> None:
+    """Name the lines of the first axes below all axes, where no line is covered.
+
+    Args:
+        figure: With a constrained layout, which makes room.
+    """
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+
+
 def loss_curve(losses: np.ndarray, label: str, first: int = 1) -> Figure:
     """Loss by iteration from the `first` on, and its running mean."""
-    figure = Figure(figsize=(7, 3), layout="constrained")
+    figure = Figure(figsize=(7, 3.3), layout="constrained")
     axes = figure.subplots()
     iterations = np.arange(first, first + len(losses))
     axes.plot(iterations, losses, lw=0.5, alpha=0.4, label="each iteration")
@@ -33,7 +43,7 @@ def loss_curve(losses: np.ndarray, label: str, first: int = 1) -> Figure:
     mean = np.convolve(losses, np.ones(width) / width, mode="valid")
     axes.plot(iterations[width - 1 :], mean, label=f"mean of {width}")
     axes.set(xlabel="iteration", ylabel="loss", yscale="log", title=label)
-    axes.legend()
+    legend_below(figure)
     return figure
 
 
@@ -46,14 +56,14 @@ def spectra(made: np.ndarray, truth: np.ndarray, names: Sequence[str], label: st
         names: Of the fields, (F,).
         label: What networks made.
     """
-    figure = Figure(figsize=(3 * len(names), 2.8), layout="constrained")
+    figure = Figure(figsize=(max(3 * len(names), 4), 3.1), layout="constrained")
     for axes, own, other, name in zip(_row(figure, len(names)), made, truth, names, strict=True):
         degrees = np.arange(1, own.size)
         axes.loglog(degrees, other[1:], color="black", label="truth")
         axes.loglog(degrees, own[1:], color="tab:red", ls="--", label=label)
         axes.set(title=name, xlabel="total wavenumber")
     figure.axes[0].set_ylabel("power")
-    figure.axes[0].legend()
+    legend_below(figure)
     return figure
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from appa_core.report.coastlines import coastlines
 from appa_core.report.content import FieldBlock, ForecastReport
-from appa_core.report.figures import embedded
+from appa_core.report.figures import embedded, legend_below
 from appa_core.report.fragments import number_text, shown_scores
 
 _MEMBER, _MEAN, _TRUTH = "#8db9e2", "#1f5fae", "#111418"
@@ -87,8 +88,9 @@ def plume(content: ForecastReport, block: FieldBlock) -> Figure:
     row, column, name = _point(content)
     display = block.shown
     hours = list(content.lead_hours)
-    figure = Figure(figsize=(8, 3), layout="constrained")
+    figure = Figure(figsize=(8, 3.3), layout="constrained")
     axes = figure.subplots()
+    axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 3, 6, 10]))  # no 2.5 h
     members = block.ensemble[:, :, row, column] * display.scale + display.offset
     for i, member in enumerate(members):
         axes.plot(hours, member, color=_MEMBER, lw=0.8, label=None if i else "members")
@@ -99,7 +101,7 @@ def plume(content: ForecastReport, block: FieldBlock) -> Figure:
     axes.set(
         xlabel=f"{content.hours_label} (h)", ylabel=display.units, title=f"{block.label}, {name}"
     )
-    axes.legend()
+    legend_below(figure)
     return figure
 
 
@@ -120,8 +122,9 @@ def score_curves(content: ForecastReport, block: FieldBlock) -> Figure | None:
     rows = [r for r in shown_scores(content) if r["channel"] == block.channel_name]
     if not rows:
         return None
-    figure = Figure(figsize=(8, 3), layout="constrained")
+    figure = Figure(figsize=(8, 3.3), layout="constrained")
     axes = figure.subplots()
+    axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 3, 6, 10]))  # no 2.5 h
     hours = [r["lead"] for r in rows]
     for name, label, style in (
         ("rmse", "RMSE of the mean", {"color": _MEAN, "lw": 2.5}),
@@ -137,7 +140,7 @@ def score_curves(content: ForecastReport, block: FieldBlock) -> Figure | None:
         ylabel=block.shown.units_of_differences,
         title=block.label,
     )
-    axes.legend()
+    legend_below(figure)
     return figure
 
 
