@@ -77,6 +77,9 @@ const Data = (() => {
     return { mean, spread };
   }
 
+  /** A variable as people call what is shown of it. */
+  const nameOf = (variable) => report.renamed[variable] || variable.replaceAll("_", " ");
+
   /** A loaded channel: its block, and arrays over (T, points) or null. */
   const channel = (index) => unpacked.get(index);
 
@@ -159,6 +162,7 @@ const Data = (() => {
     rows,
     columns,
     points,
+    nameOf,
     load,
     channel,
     countEvent,

@@ -13,6 +13,7 @@ import numpy as np
 
 from appa_core.errors import DataError
 from appa_core.report.content import FieldBlock, ForecastReport
+from appa_core.report.units import RENAMED
 
 #: Steps of the codes: a field is off by 1 / 8190 of its range at most.
 _LEVELS = 4094
@@ -134,6 +135,7 @@ def encode_report(
         "longitudes": [round(x, 6) for x in grid.longitudes],
         "areaWeights": [round(float(w), 9) for w in grid.area_weights],
         "fields": fields,
+        "renamed": RENAMED,
         "leftOut": [*left_out, *report.left_out],
         "places": [[p.name, p.latitude, p.longitude] for p in report.places],
         "scores": score_rows,

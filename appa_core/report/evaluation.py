@@ -40,9 +40,10 @@ class Evaluation:
     departures: Rows = ()
 
     def shown(self) -> dict[str, dict[str, list[Any]]]:
-        """Every table by column, scores in display units, None for what is missing."""
+        """Every table by column, scores and power in display units, None for what is missing."""
         tables = {f.name: getattr(self, f.name) for f in fields(self)}
         tables["scores"] = [_in_display_units(row) for row in self.scores]
+        tables["spectra"] = [_power_in_display_units(row) for row in self.spectra]
         return {name: _columns(rows) for name, rows in tables.items()}
 
 
@@ -77,6 +78,13 @@ def _in_display_units(row: Mapping[str, Any]) -> dict[str, Any]:
         return dict(row)
     scale = display_of(known[0]).scale
     return dict(row) | {k: _scaled(row.get(k), scale) for k in ("value", "low", "high")}
+
+
+def _power_in_display_units(row: Mapping[str, Any]) -> dict[str, Any]:
+    known = VARIABLES.get(str(row.get("variable")))
+    if known is None:
+        return dict(row)
+    return dict(row) | {"power": _scaled(row.get("power"), display_of(known[0]).scale ** 2)}
 
 
 def _scaled(value: Any, scale: float) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from appa_core.errors import DataError
 from appa_core.report.content import SCORES, ForecastReport, ReportTable
-from appa_core.report.units import display_of
+from appa_core.report.units import display_of, shown_name
 from appa_core.schema import VARIABLES
 
 _HEADINGS = (
@@ -117,7 +117,7 @@ def _score_line(row: Mapping[str, Any]) -> str:
     level = "surface" if row["level"] is None else f"{row['level']:g} hPa"
     texts = [level, str(row["lead"]), *(number_text(row[name]) for name in SCORES), row["units"]]
     cells = "".join(f"<td>{escape(text)}</td>" for text in texts)
-    name = str(row["variable"]).replace("_", " ")
+    name = shown_name(str(row["variable"]))
     return f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>'
 
 

@@ -196,7 +196,7 @@
 
   function fillControls() {
     const variables = [...new Set(report.fields.map((f) => f.variable))];
-    const named = (v) => v.replaceAll("_", " ").replace(/^./, (c) => c.toUpperCase());
+    const named = (v) => Data.nameOf(v).replace(/^./, (c) => c.toUpperCase());
     options(
       $("variable"),
       variables.map((v) => [v, named(v)]),
@@ -219,7 +219,7 @@
     $("metric").value = Scores.first;
     options($("card-variable"), [
       ["", "All"],
-      ...Scores.variables.map((v) => [v, v.replaceAll("_", " ")]),
+      ...Scores.variables.map((v) => [v, Data.nameOf(v)]),
     ]);
     $("lead").max = report.leadHours.length - 1;
     $("scorecard-section").hidden = !Scores.any;

@@ -129,7 +129,7 @@ const Scores = (() => {
     const head = document.createElement("th");
     head.scope = "row";
     const level = row.level === null ? "" : ` ${row.level} hPa`;
-    const name = `${row.variable.replaceAll("_", " ")}${level}`;
+    const name = `${Data.nameOf(row.variable)}${level}`;
     const mapped = Data.report.fields.findIndex((field) => field.name === row.channel);
     const label = document.createElement(mapped < 0 ? "span" : "button");
     label.textContent = name;

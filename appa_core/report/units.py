@@ -1,8 +1,13 @@
-"""Units that people read, for fields stored in SI units."""
+"""Units and names that people read, for fields stored in SI units."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from appa_core.constants import STANDARD_GRAVITY
+
+#: Variables that are shown as another quantity: what is in metres is no geopotential.
+RENAMED = {"geopotential": "geopotential height"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Display:
 
 _BY_SI_UNIT = {
     "K": Display("°C", offset=-273.15, difference_units="K"),
-    "m2 s-2": Display("m", scale=1 / 9.80665),  # geopotential shown as geopotential height
+    "m2 s-2": Display("m", scale=1 / STANDARD_GRAVITY),  # see `RENAMED`
     "Pa": Display("hPa", scale=0.01),
     "kg kg-1": Display("g/kg", scale=1000.0),
     "m s-1": Display("m/s"),
@@ -40,3 +45,8 @@ _BY_SI_UNIT = {
 def display_of(si_unit: str) -> Display:
     """The customary display of a unit; the unit itself where none is customary."""
     return _BY_SI_UNIT.get(si_unit, Display(si_unit))
+
+
+def shown_name(variable: str) -> str:
+    """What the values of a variable are called where they are shown as `display_of` says."""
+    return RENAMED.get(variable, variable.replace("_", " "))

@@ -207,6 +207,8 @@ const Verification = (() => {
     });
   }
 
+  const squared = (units) => (/^\w+$/.test(units) ? `${units}²` : `(${units})²`);
+
   function drawSpectra(state) {
     const { block } = Data.channel(state.channel);
     const mine = ofChannel(tables.spectra, block);
@@ -221,7 +223,7 @@ const Verification = (() => {
     $("spectra-block").hidden = !mine.length;
     Charts.draw($("spectra"), {
       x: { label: "Total wavenumber", log: true },
-      y: { label: "Power (SI units)", log: true },
+      y: { label: `Power (${squared(block.differenceUnits)})`, log: true },
       label: `Power of ${block.label} by total wavenumber at ${lead} h`,
       series: sources.map((source) => ({
         name: source,

@@ -10,6 +10,7 @@ import numpy as np
 from appa_core.io.ensembles import EnsembleFields
 from appa_core.metrics.spectra import power_spectrum
 from appa_core.report.content import FieldBlock
+from appa_core.report.units import shown_name
 from appa_core.schema import MASKED, Channel, Grid
 
 #: For the text of the fields on the page that each flow writes.
@@ -118,7 +119,7 @@ def _ordinal(count: int) -> str:
 def label_of(channel: Channel) -> str:
     """A channel's name for people, such as `Temperature at 850 hPa`."""
     where = "" if channel.level is None else f" at {channel.level} hPa"
-    return channel.variable.replace("_", " ").capitalize() + where
+    return shown_name(channel.variable).capitalize() + where
 
 
 def field_blocks(

@@ -56,7 +56,7 @@ def write_report(
     recompute: bool = False,
 ) -> Artifact:
     """Write `report.html`, a self-contained page."""
-    recipe = Recipe("report", 3, {}, {"forecast": forecast.key, "scores": scores.key})
+    recipe = Recipe("report", 4, {}, {"forecast": forecast.key, "scores": scores.key})
 
     def build(folder: Path) -> Mapping[str, Any]:
         with scores.verify().local() as data:

@@ -14,7 +14,7 @@ from appa_core.io.ensembles import EnsembleFields
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
 from appa_core.observe.quantities import QUANTITIES
 from appa_core.report.content import ForecastReport, ReportTable
-from appa_core.report.units import Display, display_of
+from appa_core.report.units import Display, display_of, shown_name
 from appa_core.schema import VARIABLES, Channel
 from appa_core.steps.departures import departures_summary, read_departures
 from appa_core.steps.fields import Product
@@ -53,7 +53,7 @@ def write_analysis_report(
     """Write `report.html`, with maps, plumes, scores and departures, and its figures."""
     recipe = Recipe(
         "analysis-report",
-        2,
+        3,
         {"request": product.request.hashed()},
         {"fields": fields.key, "scores": scores.key, "departures": departures.key},
     )
@@ -108,9 +108,11 @@ def _departures_table(departures: Artifact) -> ReportTable:
     rows = []
     for row in summary.to_dict("records"):
         name = str(row["quantity"])
-        shown = (display_of if name in VARIABLES else Display)(QUANTITIES[name].units)
+        is_field = name in VARIABLES
+        shown = (display_of if is_field else Display)(QUANTITIES[name].units)
+        called = shown_name(name) if is_field else name.replace("_", " ")
         rows.append(
-            [row["status"], row["platform"], name, int(row["rows"])]
+            [row["status"], row["platform"], called, int(row["rows"])]
             + [float(row[n]) * shown.scale for n in _NUMBERS]
             + [shown.units_of_differences]
         )

@@ -155,7 +155,7 @@ def write_result_report(
         parents["other"] = _identity(other)
     if known.truth is not None:
         parents["truth"] = known.truth.identity(result.fields.valid_times)
-    recipe = Recipe("result-report", 1, asdict(order) | {"note": known.note}, parents)
+    recipe = Recipe("result-report", 2, asdict(order) | {"note": known.note}, parents)
 
     def build(folder: Path) -> Mapping[str, Any]:
         result.result.verify()

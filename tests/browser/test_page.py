@@ -263,6 +263,19 @@ def test_ranks_of_the_page_agree_with_numpy(visit):
     np.testing.assert_allclose(counts, expected, rtol=1e-6)
 
 
+def test_heights_in_metres_are_called_heights(visit):
+    page = visit("whole")
+    names = page.locator("#variable option").all_inner_texts()
+    assert "Geopotential height" in names
+    assert "Geopotential" not in names
+    assert "Geopotential height at 500 hPa (m)" in page.inner_text("#plume")
+    assert "Power (m²)" in page.inner_text("#spectra")
+    heads = page.locator("#scorecard tbody th").all_inner_texts()
+    assert "geopotential height 500 hPa" in heads
+    heads = visit("plain").locator("#scorecard tbody th").all_inner_texts()
+    assert "geopotential height 500 hPa (m)" in heads
+
+
 def test_the_scorecard_marks_changes_against_the_other_run(visit):
     page = visit("whole")
     cells = page.locator("#scorecard tbody td").all_inner_texts()

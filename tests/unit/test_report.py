@@ -17,9 +17,12 @@ from appa_core.errors import DataError, InputError
 from appa_core.report.coastlines import coastlines
 from appa_core.report.content import ReportTable, time_label
 from appa_core.report.encode import script_safe_json
+from appa_core.report.evaluation import Evaluation
 from appa_core.report.fragments import number_text
 from appa_core.report.page import render_forecast_report
-from appa_core.report.units import Display, display_of
+from appa_core.report.units import Display, display_of, shown_name
+from appa_core.schema import VARIABLES, Channel
+from appa_core.steps.page_fields import label_of
 from tests.pages import GRID, HOSTILE, NOTICE, Page, block, report, score_row
 
 
@@ -181,6 +184,34 @@ def test_tables_are_plain_html_and_hostile_cells_stay_text() -> None:
     assert "alert('x')</script>" not in page
     with pytest.raises(DataError, match="table 'Rows' has 3 columns and a row of 2"):
         ReportTable("Rows", "", ("a", "b", "c"), [["x", 1]])
+
+
+def test_a_geopotential_in_metres_is_called_a_height() -> None:
+    """A geopotential has m2 s-2; over 9.80665 m s-2 it is a geopotential height in m."""
+    row = score_row(variable="geopotential", level=500, rmse=9.80665)
+    page = Page(render_forecast_report(report(score_rows=[row])))
+    (seen,) = page.data["scores"]
+    assert (seen["units"], seen["rmse"]) == ("m", 1.0)
+    assert "geopotential height" in page.texts["th"]
+    assert label_of(Channel("geopotential", 500)) == "Geopotential height at 500 hPa"
+    assert page.data["renamed"] == {"geopotential": "geopotential height"}
+
+
+@pytest.mark.parametrize("variable", sorted(set(VARIABLES) - {"geopotential"}))
+def test_no_other_variable_is_shown_as_another_quantity(variable: str) -> None:
+    same = {"K": "°C", "m s-1": "m/s", "Pa": "hPa", "kg kg-1": "g/kg", "m": "mm"}
+    assert display_of(Channel(variable).units).units == same[Channel(variable).units]
+    assert shown_name(variable) == variable.replace("_", " ")
+
+
+def test_power_is_shown_in_squares_of_the_units_of_differences() -> None:
+    rows = [
+        {"variable": variable, "level": None, "lead_hours": 6, "source": "truth",
+         "wavenumber": 1, "power": power}
+        for variable, power in (("geopotential", 9.80665**2), ("mean_sea_level_pressure", 1e4),
+                                ("2m_temperature", 3.0))
+    ]  # fmt: skip
+    assert Evaluation(spectra=rows).shown()["spectra"]["power"] == [1.0, 1.0, 3.0]
 
 
 def test_hours_of_an_analysis_are_no_leads() -> None:
