@@ -52,6 +52,7 @@ def write_result(
     start=START,
     members=3,
     step="6h",
+    paired=False,
 ):
     """Write a folder as flows export it; scores are hand-made."""
     grid = grid or Grid.equiangular(12, 24)
@@ -79,6 +80,8 @@ def write_result(
         "model": {"name": "no-such-model", "key": "0"},
         "artifacts": {kind: {"digest": tree_digest(fields), "files": fields}},
     }
+    if paired:
+        manifest["method"] = {"kind": "mmps", "paired": True}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 

@@ -1,4 +1,9 @@
-"""Small files for those who need numbers: values at points, chances of events, quantiles."""
+"""Small files for those who need numbers: values at points, chances of events, quantiles.
+
+The spread is that of pairs where members are pairs of opposite noise. Probabilities and quantiles
+count all members alike: every member is a draw of the same distribution, so that shares of paired
+members are right on average; only their sampling error is another.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,7 @@ from appa_core.io.ensembles import EnsembleFields, OpenResult
 from appa_core.io.exports import described_axes, write_netcdf
 from appa_core.io.hashing import content_key
 from appa_core.io.store import Artifact, ArtifactStore, Recipe
+from appa_core.metrics.members import spread_of, variances
 from appa_core.products import Event, PointWeights, quantiles
 from appa_core.report.content import Place
 from appa_core.schema import Channel
@@ -84,13 +90,15 @@ def write_products(
         IntegrityError: The result is damaged.
     """
     order.check(result.fields)
-    recipe = Recipe("products", 1, asdict(order), {"result": content_key(result.manifest)})
+    recipe = Recipe("products", 2, asdict(order), {"result": content_key(result.manifest)})
 
     def build(folder: Path) -> Mapping[str, Any]:
         result.result.verify()
         fields = result.fields
         if order.places:
-            _write_table(point_table(fields, order.places, order.quantiles), folder / POINTS)
+            paired = result.result.paired
+            table = point_table(fields, order.places, order.quantiles, paired=paired)
+            _write_table(table, folder / POINTS)
         if order.events:
             write_netcdf(probability_fields(fields, order.events), folder / PROBABILITIES)
         if order.events and order.places:
@@ -105,19 +113,29 @@ def write_products(
 
 
 def point_table(
-    fields: EnsembleFields, places: Sequence[Place], levels: Sequence[float] = ()
+    fields: EnsembleFields,
+    places: Sequence[Place],
+    levels: Sequence[float] = (),
+    *,
+    paired: bool = False,
 ) -> pd.DataFrame:
     """Values of every field at points, SI units: a row for each place, field and time.
 
     Columns are place, latitude, longitude, variable, level, units, valid_time, lead_hours, mean,
-    spread (with M - 1), `q<level>` for each quantile, and `member_<m>`.
+    spread (unbiased variance; NaN of one member), `q<level>` for each quantile, and `member_<m>`.
+
+    Args:
+        fields: The ensemble.
+        places: Points.
+        levels: Of the quantiles, from 0 to 1.
+        paired: Members come in pairs of opposite noise, which the spread allows for
+            (`appa_core.metrics.members`); quantiles are those of all members.
     """
     rows = []
     for channel in fields.channels:
         for place in places:
             members = _at(fields, place, channel)
-            several = len(members) > 1
-            spread = members.std(0, ddof=1) if several else np.full(members.shape[1], np.nan)
+            spread = spread_of(variances(members, paired=paired).member, len(members))
             columns = {"mean": members.mean(0), "spread": spread}
             found = zip(levels, quantiles(members, levels), strict=True)
             columns |= {f"q{q:g}": values for q, values in found}

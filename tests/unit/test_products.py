@@ -90,6 +90,35 @@ def test_the_table_of_points_holds_members_and_their_moments(result):
     assert rows["lead_hours"].tolist() == [6, 12, 18, 24]
 
 
+def test_the_spread_at_points_is_that_of_pairs_and_shares_count_all_members(tmp_path):
+    """By hand, 1, 3 and 4, 8 have the variance 8 of the pairs' means plus (1 + 4) / 2."""
+    folder = write_result(tmp_path / "a", kind="reanalysis", members=4, paired=True)
+    result = OpenResult.of(folder)
+    data = result.fields.dataset
+    numbers = xr.DataArray([1.0, 3.0, 4.0, 8.0], {"member": data["member"]})
+    data["2m_temperature"] = 0 * data["2m_temperature"] + numbers
+    here = Place("here", 10.0, 20.0)
+    order = ProductOrder((here,), (parse_event("2m_temperature>3.5"),), (0.5,))
+    with write_products(ArtifactStore(tmp_path / "store"), result, order).local() as made:
+        points = pd.read_csv(made / "points.csv")
+        chances = pd.read_csv(made / "probabilities.csv")
+    rows = points[points["variable"] == "2m_temperature"]
+    np.testing.assert_allclose(rows["spread"], np.sqrt(8 + 2.5), rtol=1e-5)
+    np.testing.assert_allclose(rows["mean"], 4)
+    np.testing.assert_allclose(rows["q0.5"], 3.5)
+    np.testing.assert_allclose(chances["probability"], 0.5)
+    alone = point_table(result.fields, [here])
+    rows = alone[alone["variable"] == "2m_temperature"]
+    np.testing.assert_allclose(rows["spread"], np.sqrt(26 / 3))
+
+
+def test_a_single_member_has_no_spread(tmp_path):
+    result = OpenResult.of(write_result(tmp_path / "a", members=1, paired=True))
+    table = point_table(result.fields, [Place("here", 10.0, 20.0)], paired=result.result.paired)
+    assert table["spread"].isna().all()
+    np.testing.assert_array_equal(table["mean"], table["member_0"])
+
+
 def test_products_are_small_files_that_open(result, tmp_path):
     order = ProductOrder(
         (Place("here", 10.0, 20.0),),
