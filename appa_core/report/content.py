@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from appa_core.errors import DataError, InputError
+from appa_core.metrics.members import are_pairs, spread_of, variances
 from appa_core.report.evaluation import Evaluation, RunComparison
 from appa_core.report.units import Display, display_of
 from appa_core.schema import Grid
@@ -34,6 +35,7 @@ class FieldBlock:
         variable: Name that the choice of variables shows; `channel_name` where empty.
         level: Pressure in hPa; None at the surface.
         may_be_missing: Whether cells without a value, NaN, are no damage.
+        paired: Members 2k and 2k + 1 were drawn from opposite noise.
 
     Raises:
         DataError: Shapes differ, or a value is not finite.
@@ -50,6 +52,7 @@ class FieldBlock:
     variable: str = ""
     level: int | None = None
     may_be_missing: bool = False
+    paired: bool = False
 
     def __post_init__(self) -> None:
         if self.ensemble.ndim != 4 or 0 in self.ensemble.shape:
@@ -79,6 +82,16 @@ class FieldBlock:
     def shown(self) -> Display:
         """How values are shown."""
         return self.display or display_of(self.units)
+
+    @property
+    def are_pairs(self) -> bool:
+        """Whether spread and ranks are those of pairs."""
+        return are_pairs(len(self.ensemble), self.paired)
+
+    def spread(self, time: int) -> np.ndarray:
+        """Estimated standard deviation of a member at a time, (H, W); NaN of a single one."""
+        members = self.ensemble[:, time].astype(np.float64)
+        return spread_of(variances(members, paired=self.paired).member, len(members))
 
 
 @dataclass(frozen=True)
@@ -191,6 +204,16 @@ class ForecastReport:
     def is_forecast(self) -> bool:
         """Whether hours count from the start of a forecast."""
         return self.hours_label == "Lead time"
+
+    @property
+    def note_on_members(self) -> str:
+        """How members depend on each other, in a sentence; empty if they do not."""
+        if not any(block.are_pairs for block in self.fields):
+            return ""
+        return (
+            "Members 1 and 2, 3 and 4, and so on are pairs drawn from opposite noise; "
+            "spread and ranks allow for it."
+        )
 
     @property
     def grid(self) -> Grid:

@@ -4,15 +4,19 @@
 const Counts = (() => {
   const { report } = Data;
 
-  /** Area-weighted counts of the truth's rank among members, at one lead of the page. */
+  /**
+   * Area-weighted counts of the truth's rank among members, at one lead of the page: among the
+   * first of each pair, since the truth lies between partners more often than between others.
+   */
   function ranks(state) {
     const { block, truth } = Data.channel(state.channel);
     if (!truth || block.members < 2) return [];
-    const counts = new Array(block.members + 1).fill(0);
+    const each = block.pairs ? 2 : 1;
     const known = Data.field(state.channel, "truth", state.lead);
-    const members = Array.from({ length: block.members }, (_, m) =>
-      Data.field(state.channel, m, state.lead),
+    const members = Array.from({ length: block.members / each }, (_, k) =>
+      Data.field(state.channel, each * k, state.lead),
     );
+    const counts = new Array(members.length + 1).fill(0);
     for (let i = 0; i < Data.points; i++) {
       if (Number.isNaN(known[i])) continue;
       let [below, ties] = [0, 0];

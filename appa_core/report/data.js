@@ -53,26 +53,38 @@ const Data = (() => {
       start += length;
     }
     const { ensemble, truth, climatology } = parts;
-    const { mean, spread } = moments(ensemble, block.members);
+    const { mean, spread } = moments(ensemble, block);
     const error = truth && mean.map((value, i) => value - truth[i]);
     const anomaly = climatology && mean.map((value, i) => value - climatology[i]);
     const all = { block, ensemble, truth, climatology, mean, spread, error, anomaly };
     unpacked.set(index, { ...all, probability: new Float32Array(size) });
   }
 
-  /** Mean and standard deviation (divided by M - 1) over members, each (T, points). */
-  function moments(ensemble, members) {
+  /**
+   * Mean and spread over members, each (T, points): `variances` of appa_core.metrics.members.
+   * A member of a pair varies as the mean of a pair does, plus the mean square of half of the
+   * difference of partners; an independent one as if it were its own partner.
+   */
+  function moments(ensemble, { members, pairs }) {
     const size = leads * points;
     const mean = new Float32Array(size);
     const spread = new Float32Array(size);
+    const each = pairs ? 2 : 1;
+    const groups = members / each;
     for (let i = 0; i < size; i++) {
       let sum = 0;
       for (let m = 0; m < members; m++) sum += ensemble[m * size + i];
       const centre = sum / members;
-      let squares = 0;
-      for (let m = 0; m < members; m++) squares += (ensemble[m * size + i] - centre) ** 2;
+      let between = 0;
+      let within = 0;
+      for (let m = 0; m < members; m += each) {
+        const first = ensemble[m * size + i];
+        const last = ensemble[(m + each - 1) * size + i];
+        between += ((first + last) / 2 - centre) ** 2;
+        within += ((first - last) / 2) ** 2;
+      }
       mean[i] = centre;
-      spread[i] = members > 1 ? Math.sqrt(squares / (members - 1)) : NaN;
+      spread[i] = members > 1 ? Math.sqrt(between / (groups - 1) + within / groups) : NaN;
     }
     return { mean, spread };
   }

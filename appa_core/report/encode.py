@@ -93,6 +93,7 @@ def encode_block(block: FieldBlock) -> dict[str, Any]:
         "offset": shown.offset,
         "signed": block.signed,
         "members": int(block.ensemble.shape[0]),
+        "pairs": block.are_pairs,
         "step": coded.scale * shown.scale,
         "start": coded.offset * shown.scale + shown.offset,
         "arrays": list(arrays),

@@ -49,6 +49,7 @@ def render_forecast_report(content: ForecastReport, budget_bytes: int | None = N
         "score-note": escape(content.score_note),
         "score-table": score_table(scores),
         "hours-label": escape(content.hours_label),
+        "members-note": _members_note(content.note_on_members),
         "tables": "\n".join(plain_table(table) for table in content.tables),
         "provenance": definition_list(content.provenance),
         "thinning": _thinning(content, data["leftOut"]),
@@ -74,6 +75,10 @@ def _csp_hash(text: str) -> str:
 
 def _notice(text: str) -> str:
     return f'<p class="notice" role="note">{escape(text)}</p>' if text else ""
+
+
+def _members_note(text: str) -> str:
+    return f'<p class="hint" id="members-note">{escape(text)}</p>' if text else ""
 
 
 def _thinning(content: ForecastReport, left_out: Sequence[str]) -> str:

@@ -24,10 +24,10 @@ def figures_page(content: ForecastReport) -> str:
     if content.simulated_notice:
         parts.append(f"> {content.simulated_notice}")
     named = f"{block.label}, {when}"
-    parts += [
-        f"## Maps\n\n{embedded(field_maps(content, block, lead), f'Maps of {named}')}",
-        f"## Plume\n\n{embedded(plume(content, block), f'Plume of {block.label}')}",
-    ]
+    parts.append(f"## Maps\n\n{embedded(field_maps(content, block, lead), f'Maps of {named}')}")
+    if content.note_on_members:
+        parts.append(content.note_on_members)
+    parts.append(f"## Plume\n\n{embedded(plume(content, block), f'Plume of {block.label}')}")
     scores = score_curves(content, block)
     if scores is not None:
         image = embedded(scores, f"Scores of {block.label}")
@@ -47,7 +47,7 @@ def field_maps(content: ForecastReport, block: FieldBlock, lead: int) -> Figure:
     mean = block.ensemble[:, lead].mean(0) * display.scale + display.offset
     shown = {f"Mean ({display.units})": (mean, "viridis")}
     if block.ensemble.shape[0] > 1:
-        spread = block.ensemble[:, lead].std(0, ddof=1) * display.scale
+        spread = block.spread(lead) * display.scale
         shown[f"Spread ({display.units_of_differences})"] = (spread, "GnBu")
     figure = Figure(figsize=(5.2 * len(shown), 3.1), layout="constrained")
     figure.suptitle(f"{block.label}, {content.valid_times[lead]}")

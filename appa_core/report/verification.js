@@ -156,10 +156,12 @@ const Verification = (() => {
       ? `From the evaluation${test ? `: ${test.verdict}, p of a flat histogram ${Palette.number(test.p)}` : ""}.`
       : "Cells of the maps above, by area; neighbours are not independent, so nothing is tested.";
     $("ranks-block").hidden = !total;
+    const ranked = counts.length - 1;
+    const ofPairs = block.pairs && ranked === block.members / 2;
     Charts.draw($("ranks"), {
       x: {
-        label: `Rank of the truth among ${counts.length - 1} members`,
-        ticks: [0, counts.length - 1].map((k) => ({ value: k, text: String(k) })),
+        label: `Rank of the truth among ${ranked} members${ofPairs ? ", one of each pair" : ""}`,
+        ticks: [0, ranked].map((k) => ({ value: k, text: String(k) })),
       },
       y: { label: "Share", zero: true },
       label: `Rank histogram of ${block.label} at ${lead} h; flat is calibrated`,

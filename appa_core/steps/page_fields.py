@@ -127,6 +127,8 @@ def field_blocks(
     extent: Extent,
     truth: Mapping[Channel, np.ndarray] | None = None,
     climatology: Mapping[Channel, np.ndarray] | None = None,
+    *,
+    paired: bool = False,
 ) -> list[FieldBlock]:
     """The fields that a page shows.
 
@@ -135,6 +137,7 @@ def field_blocks(
         extent: What of it.
         truth: By channel, (T, H, W) of the shown times and cells; None if it is not known.
         climatology: Likewise.
+        paired: Members come in pairs of opposite noise; see `appa_core.metrics.members`.
     """
     return [
         FieldBlock(
@@ -148,6 +151,7 @@ def field_blocks(
             variable=channel.variable,
             level=channel.level,
             may_be_missing=channel.variable in MASKED,
+            paired=paired,
         )
         for channel in extent.channels
     ]

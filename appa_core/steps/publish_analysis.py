@@ -71,7 +71,8 @@ def _content(
         (path,) = folder.iterdir()
         fields = EnsembleFields(xr.open_zarr(path, chunks=None, consolidated=False))
         extent = Extent.of(fields, FLOW_BUDGET_BYTES, most_times=_SHOWN_STATES)
-        blocks = field_blocks(fields, extent, *_known(product, fields, extent))
+        known = _known(product, fields, extent)
+        blocks = field_blocks(fields, extent, *known, paired=product.drawing.paired)
     with scores.verify().local() as folder:
         table = pd.read_csv(folder / SCORES)
     since = (pd.to_datetime(table["valid_time"]) - fields.start) / pd.Timedelta(hours=1)

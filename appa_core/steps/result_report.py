@@ -186,7 +186,9 @@ def report_content(
     fields = result.fields
     chosen = [fields.channel(name) for name in order.channels] or None
     extent = Extent.of(fields, order.budget_bytes, chosen)
-    blocks = field_blocks(fields, extent, *known.fields(result, extent))
+    blocks = field_blocks(
+        fields, extent, *known.fields(result, extent), paired=result.result.paired
+    )
     hours = [fields.hours[i] for i in extent.times]
     evaluation = read_evaluation(result, [c.name for c in extent.channels], hours)
     note = f"Area-weighted over {'the region' if evaluation.scores else 'all cells'}"

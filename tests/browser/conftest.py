@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -29,7 +30,7 @@ def browser():
 
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory):
-    """Files of pages: of a global result with truth and evaluation, and of a region."""
+    """Files of pages: of a global result with truth and evaluation, of a region, of pairs."""
     base = tmp_path_factory.mktemp("pages")
     result = OpenResult.of(write_result(base / "whole"))
     write_evaluation(result.folder)
@@ -52,7 +53,11 @@ def pages(tmp_path_factory):
     region = OpenResult.of(
         write_result(base / "region", rows=[8, 9, 10], columns=[0, 1, 2, 22, 23])
     )
+    pairs = OpenResult.of(write_result(base / "pairs", kind="reanalysis", members=6, paired=True))
+    pairs_content = report_content(pairs, PageOrder(), Known(), None)
+    with_truth = field_blocks(pairs.fields, extent, truth, paired=pairs.result.paired)
     made = {
+        "pairs": render_forecast_report(replace(pairs_content, fields=with_truth)),
         "whole": render_forecast_report(known),
         "plain": render_forecast_report(report_content(beside, PageOrder(), Known(), None)),
         "region": render_forecast_report(report_content(region, PageOrder(), Known(), None)),

@@ -3,9 +3,6 @@
 import numpy as np
 import pytest
 
-from appa_core.schema import Channel, Grid
-from tests.finished import CHANNELS, ensemble
-
 pytestmark = pytest.mark.browser
 
 DESK, PHONE = (1280, 900), (390, 844)
@@ -119,28 +116,6 @@ def test_a_clicked_place_and_its_plume(visit):
     assert page.locator("#plume > svg path.line.member").count() == 3
 
 
-def test_maps_show_the_values_that_went_in(visit):
-    """What the page unpacked, against the fields, to half a step of the packing."""
-    page = visit("whole")
-    found = page.evaluate(
-        """() => {
-          const { block, mean, spread, error, truth } = Data.channel(0);
-          const take = (a) => Array.from(a.subarray(0, Data.points));
-          return { step: block.step, mean: take(mean), spread: take(spread), error: take(error),
-                   truth: take(truth) };
-        }"""
-    )
-    place = CHANNELS.index(Channel("geopotential", 500))
-    own, other = (
-        ensemble(Grid.equiangular(12, 24), seed=s)[:, 0, place].reshape(3, -1) / 9.80665
-        for s in (0, 1)
-    )
-    np.testing.assert_allclose(found["mean"], own.mean(0), atol=found["step"])
-    np.testing.assert_allclose(found["spread"], own.std(0, ddof=1), atol=2 * found["step"])
-    np.testing.assert_allclose(found["truth"], other[0], atol=found["step"])
-    np.testing.assert_allclose(found["error"], own.mean(0) - other[0], atol=2 * found["step"])
-
-
 def test_the_probability_follows_the_threshold(visit):
     page = visit("whole")
     page.evaluate("document.querySelector('.options').open = true")
@@ -238,29 +213,6 @@ def test_the_evaluation_is_drawn(visit):
     assert page.inner_html("#ranks") == before  # the made-up counts are the same in both
     page.select_option("#score", "bias")
     assert "Bias of the mean" in page.inner_text("#score-lines")
-
-
-def test_ranks_of_the_page_agree_with_numpy(visit):
-    """Without an evaluation: counts by area, ties shared."""
-    page = visit("whole")
-    counts = page.evaluate(
-        """() => {
-          const state = { channel: 0, lead: 0, threshold: 0, above: true };
-          return Counts.ranks(state);
-        }"""
-    )
-    arrays = page.evaluate(
-        """() => { const c = Data.channel(0);
-          return [0, 1, 2].map((m) => Array.from(Data.field(0, m, 0)))
-            .concat([Array.from(Data.field(0, "truth", 0))]); }"""
-    )
-    members, truth = np.asarray(arrays[:3]), np.asarray(arrays[3])
-    weights = np.repeat(page.evaluate("Data.report.areaWeights"), 24)
-    below, ties = (members < truth).sum(0), (members == truth).sum(0)
-    expected = np.zeros(4)
-    for b, t, w in zip(below, ties, weights, strict=True):
-        expected[b : b + t + 1] += w / (t + 1)
-    np.testing.assert_allclose(counts, expected, rtol=1e-6)
 
 
 def test_heights_in_metres_are_called_heights(visit):

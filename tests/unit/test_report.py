@@ -15,7 +15,7 @@ import pytest
 
 from appa_core.errors import DataError, InputError
 from appa_core.report.coastlines import coastlines
-from appa_core.report.content import ReportTable, time_label
+from appa_core.report.content import FieldBlock, ReportTable, time_label
 from appa_core.report.encode import script_safe_json
 from appa_core.report.evaluation import Evaluation
 from appa_core.report.fragments import number_text
@@ -23,7 +23,7 @@ from appa_core.report.page import render_forecast_report
 from appa_core.report.units import Display, display_of, shown_name
 from appa_core.schema import VARIABLES, Channel
 from appa_core.steps.page_fields import label_of
-from tests.pages import GRID, HOSTILE, NOTICE, Page, block, report, score_row
+from tests.pages import GRID, HOSTILE, LEADS, NOTICE, Page, block, report, score_row
 
 
 def test_page_loads_nothing_and_forbids_loading() -> None:
@@ -184,6 +184,31 @@ def test_tables_are_plain_html_and_hostile_cells_stay_text() -> None:
     assert "alert('x')</script>" not in page
     with pytest.raises(DataError, match="table 'Rows' has 3 columns and a row of 2"):
         ReportTable("Rows", "", ("a", "b", "c"), [["x", 1]])
+
+
+def hand_made(name: str = "temperature_850", paired: bool = True) -> FieldBlock:
+    """Members 1, 3 and 4, 8 over a truth of 5, everywhere."""
+    members = np.array([1.0, 3.0, 4.0, 8.0])[:, None, None, None]
+    shape = (len(LEADS), *GRID.shape)
+    return block(name, ensemble=members * np.ones(shape), truth=np.full(shape, 5.0), paired=paired)
+
+
+def test_a_page_knows_pairs_and_says_so_in_a_line() -> None:
+    page = render_forecast_report(report(fields=[hand_made()]))
+    assert Page(page).data["fields"][0]["pairs"] is True
+    assert page.count("are pairs drawn from opposite noise") == 1
+    for blocks in ([hand_made(paired=False)], [block(paired=True)]):  # a single pair is none
+        page = render_forecast_report(report(fields=blocks))
+        assert Page(page).data["fields"][0]["pairs"] is False
+        assert "opposite noise" not in page
+
+
+def test_the_spread_of_a_field_is_that_of_its_members() -> None:
+    # two pairs with means 2, 6 and halves of differences 1, 2; or four members with mean 4
+    np.testing.assert_allclose(hand_made().spread(0), np.sqrt(8 + 2.5))
+    np.testing.assert_allclose(hand_made(paired=False).spread(0), np.sqrt(26 / 3))
+    alone = block(ensemble=np.ones((1, len(LEADS), *GRID.shape)), paired=True)
+    assert np.isnan(alone.spread(0)).all()
 
 
 def test_a_geopotential_in_metres_is_called_a_height() -> None:

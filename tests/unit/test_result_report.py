@@ -87,6 +87,20 @@ def test_scores_of_an_evaluation_are_shown_in_display_units(folders):
     assert ratio["value"] == 0.95
 
 
+def test_the_page_of_a_paired_result_knows(tmp_path):
+    folder = write_result(tmp_path / "a", kind="reanalysis", members=4, paired=True)
+    content = report_content(OpenResult.of(folder), PageOrder(), Known(), None)
+    assert all(block.are_pairs for block in content.fields)
+    page, figures = page_of(folder, tmp_path)
+    assert {f["pairs"] for f in embedded(page)["fields"]} == {True}
+    assert content.note_on_members in page
+    assert content.note_on_members in figures
+    alone = write_result(tmp_path / "b", kind="reanalysis", members=4)
+    page, figures = page_of(alone, tmp_path)
+    assert {f["pairs"] for f in embedded(page)["fields"]} == {False}
+    assert "opposite noise" not in page + figures
+
+
 def test_physics_has_a_column_for_each_source(folders):
     (table,) = evaluation_tables(OpenResult.of(folders["a"]))
     assert list(table.columns[-4:]) == ["members", "truth", "autoencoder", "units"]
