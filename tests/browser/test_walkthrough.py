@@ -5,7 +5,6 @@
 
 import os
 import re
-import shutil
 from pathlib import Path
 
 import pytest
@@ -17,17 +16,11 @@ _MINUTE = 60_000
 
 
 @pytest.fixture
-def page():
-    playwright = pytest.importorskip("playwright.sync_api", reason="the extra `browser`")
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium, or set CHROMIUM")
-    with playwright.sync_playwright() as p:
-        started = p.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        page = started.new_page(viewport={"width": 1280, "height": 860}, color_scheme="light")
-        page.set_default_timeout(2 * _MINUTE)
-        yield page
-        started.close()
+def page(browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 860}, color_scheme="light")
+    page.set_default_timeout(2 * _MINUTE)
+    yield page
+    page.close()
 
 
 def keep(page, name):
