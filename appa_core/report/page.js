@@ -44,60 +44,7 @@
     state.place = place;
     $("place").value = place;
     Panels.draw(state);
-    drawPlume();
-  }
-
-  function plumeSeries() {
-    const { block, truth, climatology } = Data.channel(state.channel);
-    const point = state.site.row * Data.columns + state.site.column;
-    const along = (kind) => Charts.overLead(Data.series(state.channel, kind, point));
-    const series = Array.from({ length: block.members }, (_, m) => ({
-      name: `Members (${block.members})`,
-      style: "member",
-      points: along(m),
-      order: 4,
-    }));
-    if (climatology) {
-      const points = along("climatology");
-      series.push({ name: "Climatology", style: "climatology", points, order: 5 });
-    }
-    const chosen = { name: `Member ${state.member + 1}`, style: "chosen", order: 3 };
-    if (block.members > 1) series.push({ ...chosen, points: along(state.member) });
-    series.push({ name: "Ensemble mean", style: "mean", points: along("mean"), order: 1 });
-    if (truth) series.push({ name: "Truth", style: "truth", points: along("truth"), order: 2 });
-    return series;
-  }
-
-  function plumeText(where) {
-    const { block, truth } = Data.channel(state.channel);
-    const point = state.site.row * Data.columns + state.site.column;
-    const value = (kind) => Data.field(state.channel, kind, state.lead)[point];
-    const number = (kind) => Palette.number(value(kind));
-    const now = Array.from({ length: block.members }, (_, m) => value(m));
-    return (
-      `${where}, +${report.leadHours[state.lead]} h: mean ${number("mean")}` +
-      (block.members > 1 ? ` ± ${number("spread")}` : "") +
-      `, members ${Palette.number(Math.min(...now))} to ${Palette.number(Math.max(...now))}` +
-      (truth ? `, truth ${number("truth")}` : "") +
-      ` ${block.units}`
-    );
-  }
-
-  function drawPlume() {
-    const { block } = Data.channel(state.channel);
-    const where = state.place
-      ? `${state.place} (grid point ${Panels.siteText(state.site)})`
-      : Panels.siteText(state.site);
-    $("plume-readout").textContent = plumeText(where);
-    Charts.draw($("plume"), {
-      x: { label: `${report.hoursLabel} (h)`, hours: true },
-      y: { label: `${block.label} (${block.units})` },
-      series: plumeSeries(),
-      label: `${block.label} over time at ${where}: members, mean and truth`,
-      marker: report.leadHours[state.lead],
-      onPick: pickHour,
-      empty: "This field has no values here.",
-    });
+    Plume.draw(state);
   }
 
   function drawScorecard() {
@@ -111,7 +58,7 @@
 
   function drawAll() {
     Panels.draw(state);
-    drawPlume();
+    Plume.draw(state);
     Verification.draw(state);
   }
 
@@ -268,7 +215,7 @@
     $("member").addEventListener("change", ({ target }) => {
       state.member = Number(target.value);
       Panels.draw(state);
-      drawPlume();
+      Plume.draw(state);
     });
     $("lead").addEventListener("input", ({ target }) => setLead(Number(target.value)));
     $("play").addEventListener("click", togglePlay);

@@ -19,7 +19,7 @@ __all__ = ["FieldBlock", "ForecastReport", "render_forecast_report"]
 #: In the order in which they run: later files use what earlier ones define.
 _SCRIPTS = (
     "data.js", "palette.js", "projections.js", "geo.js", "maps.js", "charts.js", "scores.js",
-    "dom.js", "panels.js", "counts.js", "verification.js", "page.js",
+    "dom.js", "panels.js", "plume.js", "counts.js", "verification.js", "page.js",
 )  # fmt: skip
 _STYLES = ("page.css", "figures.css", "media.css")
 
