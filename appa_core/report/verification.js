@@ -76,11 +76,19 @@ const Verification = (() => {
   const inRegion = (list, region) =>
     list.filter((r) => (r.region ?? region) === region && (r.season ?? "all") === "all");
 
+  /** Rows of a score by time; where there are none, those of all times together. */
+  function rowsOf(list, score) {
+    const all = list.filter((r) => r.score === score);
+    const dated = all.filter((r) => r.lead_hours !== null);
+    return dated.length ? dated : all;
+  }
+
   function series(list, score, names) {
-    const forecasts = [...new Set(list.filter((r) => r.score === score).map((r) => r.forecast))];
+    const found = rowsOf(list, score);
+    const forecasts = [...new Set(found.map((r) => r.forecast))];
     return forecasts.map((forecast) => {
-      const mine = list
-        .filter((r) => r.score === score && r.forecast === forecast)
+      const mine = found
+        .filter((r) => r.forecast === forecast)
         .sort((a, b) => a.lead_hours - b.lead_hours);
       const band = mine.filter((r) => Charts.isNumber(r.low));
       return {
@@ -137,7 +145,8 @@ const Verification = (() => {
       series: series(mine, score, (forecast) => forecast),
       references: level === undefined ? [] : [[[first, level], [last, level]]],
     });
-    $("band-hint").hidden = !mine.some((r) => Charts.isNumber(r.low));
+    const drawn = ["rmse", "spread", score].flatMap((name) => rowsOf(mine, name));
+    $("band-hint").hidden = !drawn.some((r) => Charts.isNumber(r.low));
   }
 
   function drawRanks(state) {

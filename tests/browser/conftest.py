@@ -56,8 +56,11 @@ def pages(tmp_path_factory):
     pairs = OpenResult.of(write_result(base / "pairs", kind="reanalysis", members=6, paired=True))
     pairs_content = report_content(pairs, PageOrder(), Known(), None)
     with_truth = field_blocks(pairs.fields, extent, truth, paired=pairs.result.paired)
+    evaluation = replace(pairs_content.evaluation, scores=scores_of_an_analysis())
     made = {
-        "pairs": render_forecast_report(replace(pairs_content, fields=with_truth)),
+        "pairs": render_forecast_report(
+            replace(pairs_content, fields=with_truth, evaluation=evaluation)
+        ),
         "whole": render_forecast_report(known),
         "plain": render_forecast_report(report_content(beside, PageOrder(), Known(), None)),
         "region": render_forecast_report(report_content(region, PageOrder(), Known(), None)),
@@ -67,6 +70,14 @@ def pages(tmp_path_factory):
         files[name] = base / f"{name}.html"
         files[name].write_text(text, "utf-8")
     return files
+
+
+def scores_of_an_analysis():
+    """A score of one field by time and, as evaluations of analyses have it, of all together."""
+    one = {"forecast": "ensemble", "score": "ssr", "variable": "geopotential", "level": 500,
+           "region": "global", "season": "all", "low": None, "high": None}  # fmt: skip
+    values = {None: 0.9, 0: 1.2, 6: 1.0, 12: 0.8, 18: 0.6}
+    return [one | {"lead_hours": lead, "value": value} for lead, value in values.items()]
 
 
 @pytest.fixture

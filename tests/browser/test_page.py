@@ -1,5 +1,7 @@
 """The page in Chromium: offline, by keyboard, on a phone, in light and dark."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ def picture(page, panel):
     return page.evaluate(PANEL.format(panel))
 
 
-@pytest.mark.parametrize("name", ["whole", "plain", "region"])
+@pytest.mark.parametrize("name", ["whole", "plain", "region", "pairs"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_page_opens_offline_without_a_complaint(visit, name, size, scheme):
@@ -213,6 +215,16 @@ def test_the_evaluation_is_drawn(visit):
     assert page.inner_html("#ranks") == before  # the made-up counts are the same in both
     page.select_option("#score", "bias")
     assert "Bias of the mean" in page.inner_text("#score-lines")
+
+
+def test_a_line_by_time_does_not_run_through_the_score_of_all_times(visit):
+    page = visit("pairs")
+    path = page.locator("#score-lines path.line.mean").first.get_attribute("d")
+    points = [[float(x) for x in point.split()] for point in re.split("[ML]", path)[1:]]
+    across, down = zip(*points, strict=True)
+    assert len(points) == 4
+    np.testing.assert_allclose(np.diff(across), across[1] - across[0], atol=0.2)
+    np.testing.assert_allclose(np.diff(down), down[1] - down[0], atol=0.2)  # 1.2, 1.0, 0.8, 0.6
 
 
 def test_heights_in_metres_are_called_heights(visit):
