@@ -52,6 +52,7 @@ def test_writes_a_complete_reanalysis(run):
     assert "Observations and members" in page
     assert "What became of the observations" in page
     assert "Time since the first state" in page
+    assert "opposite noise" not in page  # three members are no pairs
     manifest = json.loads((result.output / "manifest.json").read_text())
     assert manifest["artifacts"]["reanalysis-fields"]["digest"] == result.digest
     assert manifest["method"]["kind"] == "diffusion"
@@ -236,15 +237,16 @@ def test_observations_that_cannot_be_used_are_explained(run, tmp_path, rows, cha
 
 
 def test_members_are_drawn_side_by_side_and_are_the_same(run, tmp_path):
-    alone = run(members=5, end="2012-02-06T12")
+    alone = run(members=6, end="2012-02-06T12")
     side_by_side = run(
-        members=5,
+        members=6,
         end="2012-02-06T12",
         cluster=ClusterSettings(workers=2),
         store=str(tmp_path / "other"),
         output=str(tmp_path / "out2"),
     )
     assert contents(side_by_side.output) == contents(alone.output)
+    assert "are pairs drawn from opposite noise" in (alone.output / "report.html").read_text()
 
 
 def test_longer_stretches_are_folded(run, tmp_path):
