@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 from appa_core.errors import DataError, InputError
 from appa_core.io.store import MANIFEST
@@ -102,6 +103,8 @@ def test_the_reanalysis_meets_its_bars():
     assert rows["ssr"].between(0.9, 1.1).all()
     stations = table("reanalysis-stations").rows
     assert (stations["crps_to_prior_high"] < 0.6).all()
+    ranks = table("reanalysis-ranks").rows
+    assert stats.chisquare(ranks[ranks["independent"]]["count"]).pvalue > 0.05
 
 
 def test_more_stations_are_worth_more():
