@@ -11,8 +11,8 @@ from benchmarks.tables import MeasuredTable
 
 LABELS = [label for label, _, _ in HEADLINE]
 #: Relative. The same seed draws the same noise anywhere: one and two threads, which add in another
-#: order, differ by 2e-7; other processors may by more. Another seed changes scores of one date by up
-#: to a tenth.
+#: order, differ by 2e-7; other processors may by more. Another seed changes scores of one date by
+#: up to a tenth.
 TOLERANCE = 1e-3
 
 
@@ -79,12 +79,12 @@ def test_the_committed_table_is_what_is_measured(skill, said, label):
 
 @pytest.mark.slow
 def test_the_committed_power_is_what_is_measured(skill):
-    """Of docs/scores/forecast-power.csv, which has two decimals."""
+    """All of docs/scores/forecast-power.csv."""
     committed = MeasuredTable.read(SCORES / "forecast-power.csv").rows
     found = power_table(skill, {}).rows
     keys = ["field", "leads_hours", "wavenumber"]
     both = committed.merge(found, on=keys, suffixes=("_said", "_found"), validate="one_to_one")
     assert len(both) == len(committed) == 2 * len(LABELS) * 15
     assert both["ratio_found"].to_numpy() == pytest.approx(
-        both["ratio_said"].to_numpy(), abs=0.006
+        both["ratio_said"].to_numpy(), rel=TOLERANCE
     )

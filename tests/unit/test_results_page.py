@@ -75,10 +75,12 @@ def test_what_is_said_of_forecasts(forecasts, said):
     assert f"too sure of itself ({last:.2f})" in said
     power = table("forecast-power").rows
     small = power[(power["leads_hours"] == "12-72") & (power["wavenumber"] >= 3)]["ratio"]
-    # of wavenumbers 3 to 15 of four fields, and of all from 1 on
     assert f"down to {small.min():.2f} of the truth's between wavenumbers 3 and 15" in said
     of_all = power[power["leads_hours"] == "12-72"]["ratio"]
-    assert f"{(of_all >= 0.9).sum()} of the {len(of_all)} ratios reach it" in said
+    assert (
+        f"{(of_all >= 0.9).sum()} of the {len(of_all)} ratios of all 15 wavenumbers reach it"
+        in said
+    )
 
 
 def test_what_is_said_of_observations(said):
