@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from scipy import stats
 
 from appa_core.errors import DataError, InputError
 from appa_core.io.store import MANIFEST
@@ -74,10 +75,12 @@ def test_what_is_said_of_forecasts(forecasts, said):
     assert f"too sure of itself ({last:.2f})" in said
     power = table("forecast-power").rows
     small = power[(power["leads_hours"] == "12-72") & (power["wavenumber"] >= 3)]["ratio"]
-    # of wavenumbers 3 to 15 of four fields, and of all from 1 on
     assert f"down to {small.min():.2f} of the truth's between wavenumbers 3 and 15" in said
     of_all = power[power["leads_hours"] == "12-72"]["ratio"]
-    assert f"{(of_all >= 0.9).sum()} of the {len(of_all)} ratios reach it" in said
+    assert (
+        f"{(of_all >= 0.9).sum()} of the {len(of_all)} ratios of all 15 wavenumbers reach it"
+        in said
+    )
 
 
 def test_what_is_said_of_observations(said):
@@ -102,6 +105,8 @@ def test_the_reanalysis_meets_its_bars():
     assert rows["ssr"].between(0.9, 1.1).all()
     stations = table("reanalysis-stations").rows
     assert (stations["crps_to_prior_high"] < 0.6).all()
+    ranks = table("reanalysis-ranks").rows
+    assert stats.chisquare(ranks[ranks["independent"]]["count"]).pvalue > 0.05
 
 
 def test_more_stations_are_worth_more():
