@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,8 @@ from appa_core.steps.ingest import ingested_states
 from appa_core.steps.inputs import require_states
 from appa_core.steps.models import load_model
 from appa_core.steps.simulate import NATURE
+from benchmarks.shown import show
+from benchmarks.tables import MeasuredTable, changed_options, today
 from flows.cli import store_default
 from tasks.catalog import model_folder
 
@@ -63,6 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="small")
     parser.add_argument("--store", default=store_default())
+    parser.add_argument("--write-tables", type=Path, metavar="DIR", help="such as docs/scores")
     arguments = parser.parse_args()
     model = load_model(model_folder(arguments.model))
     preset, schema = model.preset, model.preset.state.build()
@@ -85,13 +89,25 @@ def main() -> None:
         errors[name] = dict(
             zip((c.short for c in schema.channels), mean_square.sqrt().tolist(), strict=True)
         )
-    write = sys.stdout.write
-    write(f"{len(test)} states from {split.test_start}; compression {ratio:.2f}; ")
-    write(f"model {model.key}\n\n| | mean of {len(schema.channels)} | {' | '.join(HEADLINE)} |\n")
-    write("|---|" + "---|" * (len(HEADLINE) + 1) + "\n")
-    for name, by_channel in errors.items():
-        cells = [np.mean(list(by_channel.values())), *(by_channel[h] for h in HEADLINE)]
-        write(f"| {name} | {' | '.join(f'{c:.3f}' for c in cells)} |\n")
+    rows = [
+        {"codec": name, "mean": np.mean(list(by_channel.values()))}
+        | {label: by_channel[label] for label in HEADLINE}
+        for name, by_channel in errors.items()
+    ]
+    about = {
+        "command": "python -m benchmarks.autoencoder"
+        + changed_options(parser, arguments, ["model"]),
+        "date": today(),
+        "weights": model.key,
+        "seed": str(model.manifest["parts"]["autoencoder"]["seed"]),
+        "states": f"{len(test)} from {split.test_start}",
+        "compression": f"{ratio:.2f}",
+        "channels": str(len(schema.channels)),
+    }
+    table = MeasuredTable(about, pd.DataFrame(rows))
+    sys.stdout.write(f"{table.caption}\n\n{show('autoencoder', table.rows)}\n")
+    if arguments.write_tables:
+        table.write(arguments.write_tables / "autoencoder.csv")
 
 
 if __name__ == "__main__":

@@ -9,53 +9,16 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
-
-import pandas as pd
 
 from appa_core.errors import AppaError, DataError, InputError
 from appa_core.io.store import write_atomically
-from benchmarks.tables import MeasuredTable, markdown
+from benchmarks.shown import show
+from benchmarks.tables import MeasuredTable
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 SCORES, PAGE = DOCS / "scores", DOCS / "results.md"
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def _forecasts(rows: pd.DataFrame) -> str:
-    """Errors of forecasts beside those of persistence and climatology."""
-    shown = pd.DataFrame(
-        {
-            "field": rows["field"],
-            "lead (h)": rows["lead_hours"],
-            "RMSE": rows["rmse"],
-            "/ persistence": rows["rmse"] / rows["rmse_persistence"],
-            "/ climatology": rows["rmse"] / rows["rmse_climatology"],
-            "CRPS": rows["crps"],
-            "spread-skill": rows["ssr"],
-        }
-    )
-    return markdown(
-        shown, dict.fromkeys(["/ persistence", "/ climatology", "spread-skill"], ".3f")
-    )
-
-
-def _power(rows: pd.DataFrame) -> str:
-    """Power of members over the truth's, a row for each field and range of leads."""
-    wide = rows.pivot_table(
-        index=["field", "leads (h)"], columns="wavenumber", values="ratio", sort=False
-    )
-    shown = wide.reset_index()
-    shown.columns = pd.Index([str(c) for c in shown.columns])
-    return markdown(shown, dict.fromkeys([str(n) for n in wide.columns], ".2f"))
-
-
-#: Tables that are not shown as they are.
-_SHOWN: dict[str, Callable[[pd.DataFrame], str]] = {
-    "forecasts": _forecasts,
-    "forecast-power": _power,
-}
 
 
 def rendered(page: str, scores: Path = SCORES) -> str:
@@ -73,9 +36,7 @@ def rendered(page: str, scores: Path = SCORES) -> str:
         if not path.is_file():
             raise InputError(f"{path} is absent, of which the page has a table; measure it first")
         table = MeasuredTable.read(path)
-        show = _SHOWN.get(found[2])
-        shown = show(table.rows) if show else markdown(table.rows, {})
-        return f"{found[1]}{table.caption}\n\n{shown}\n{found[3]}"
+        return f"{found[1]}{table.caption}\n\n{show(found[2], table.rows)}\n{found[3]}"
 
     return _BLOCK.sub(block, page)
 

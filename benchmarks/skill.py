@@ -12,7 +12,6 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
@@ -29,7 +28,8 @@ from appa_core.metrics.spectra import power_spectrum
 from appa_core.steps.forecast import Forecaster, ForecastJob, prepare_forecast
 from appa_core.steps.model_scores import FieldScore, ModelScores
 from appa_core.steps.score import Comparison, ForecastStatistics, compare
-from benchmarks.tables import MeasuredTable
+from benchmarks.shown import show
+from benchmarks.tables import MeasuredTable, changed_options, today
 from flows.cli import store_default
 from tasks.catalog import model_folder, state_source
 
@@ -130,7 +130,7 @@ def power_table(skill: Skill, about: Mapping[str, str]) -> MeasuredTable:
     rows = [
         {
             "field": label,
-            "leads (h)": f"{first}" if first == end else f"{first}-{end}",
+            "leads_hours": f"{first}" if first == end else f"{first}-{end}",
             "wavenumber": n,
             "ratio": value,
         }
@@ -231,30 +231,6 @@ def evaluate(  # noqa: PLR0913
     return Skill(reduce(add, statistics), member_power, true_power, job, dates)
 
 
-def markdown(skill: Skill) -> str:
-    """The tables of the results page."""
-    lines = [
-        "| field | lead (h) | RMSE | / persistence | / climatology | CRPS | spread-skill |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {row['field']} | {row['lead_hours']} | {row['rmse']:.4g} "
-        f"| {row['rmse'] / row['rmse_persistence']:.3f} "
-        f"| {row['rmse'] / row['rmse_climatology']:.3f} "
-        f"| {row['crps']:.4g} | {row['ssr']:.3f} |"
-        for row in skill.shown
-    ]
-    last = min(72, skill.job.request.lead_hours)
-    head = " | ".join(str(n) for n in range(WAVENUMBERS.start, WAVENUMBERS.stop))
-    lines += ["", "Power of members over the truth's, by total wavenumber:", ""]
-    lines += [f"| field | leads (h) | {head} |", "|---" * (2 + 15) + "|"]
-    for first, end in ((24, 24), (12, last)):
-        for label, ratio in skill.power_ratio((first, end)).items():
-            leads = f"{first}" if first == end else f"{first}-{end}"
-            lines.append(f"| {label} | {leads} | {' | '.join(f'{r:.2f}' for r in ratio)} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -268,36 +244,28 @@ def main() -> None:
     parser.add_argument("--store", default=store_default())
     parser.add_argument("--write-scores", action="store_true", help="beside the weights")
     parser.add_argument("--write-tables", type=Path, metavar="DIR", help="such as docs/scores")
-    arguments = vars(parser.parse_args())
+    given = parser.parse_args()
+    arguments = dict(vars(given))
     write, tables = (arguments.pop(name) for name in ("write_scores", "write_tables"))
     skill = evaluate(arguments.pop("store"), **arguments)
     job, dates = skill.job, skill.dates
+    names = ("starts", "lead_hours", "members", "seed", "model", "source", "between")
+    command = f"python -m benchmarks.skill{changed_options(parser, given, names)}"
+    table = score_table(skill.scores, today(), command)
+    power = power_table(skill, table.about)
     sys.stdout.write(
         f"{len(dates)} start dates, {dates[0]:%Y-%m-%d %H} to {dates[-1]:%Y-%m-%d %H} UTC; "
         f"{job.request.members} members, seed {job.request.seed}; model {job.request.model} "
         f"{job.model_key}, data {job.source.name} {job.source.fingerprint}\n\n"
-        f"{markdown(skill)}\n"
+        f"{show('forecasts', table.rows)}\n\n"
+        "Power of members over the truth's, by total wavenumber:\n\n"
+        f"{show('forecast-power', power.rows)}\n"
     )
     if write:
         skill.scores.write(Path(job.model_folder))
     if tables:
-        date = f"{datetime.now(UTC):%Y-%m-%d}"
-        table = score_table(
-            skill.scores, date, f"python -m benchmarks.skill {_changed(parser)}".strip()
-        )
         table.write(tables / "forecasts.csv")
-        power_table(skill, table.about).write(tables / "forecast-power.csv")
-
-
-def _changed(parser: argparse.ArgumentParser) -> str:
-    """The options of the command line that are not as usual and bear on the scores."""
-    given = vars(parser.parse_args())
-    names = ("starts", "lead_hours", "members", "seed", "model", "source")
-    return " ".join(
-        f"--{name.replace('_', '-')} {given[name]}"
-        for name in names
-        if given[name] != parser.get_default(name)
-    )
+        power.write(tables / "forecast-power.csv")
 
 
 if __name__ == "__main__":

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
 from appa_core.errors import DataError
 from appa_core.io.store import write_atomically
+from appa_core.metrics.intervals import paired_change
 
 #: What the head of every table says.
 REQUIRED = ("command", "date", "weights", "seed")
@@ -62,21 +65,85 @@ class MeasuredTable:
         return f"`{self.about['command']}`, {self.about['date']}: {said}."
 
 
-def markdown(rows: pd.DataFrame, formats: Mapping[str, str]) -> str:
+def today() -> str:
+    """The date of a measurement, ISO 8601, UTC."""
+    return f"{datetime.now(UTC):%Y-%m-%d}"
+
+
+def changed_options(
+    parser: argparse.ArgumentParser, given: argparse.Namespace, names: Sequence[str]
+) -> str:
+    """Options of a command line that are not as usual, each with a blank before it.
+
+    Args:
+        parser: Of the options.
+        given: What it made of the command line.
+        names: Options that bear on the numbers, as attributes: `lead_hours`.
+    """
+    words = ""
+    for name in names:
+        value = getattr(given, name)
+        if value != parser.get_default(name):
+            text = str(value) if isinstance(value, str | int) else " ".join(map(str, value))
+            words += f" --{name.replace('_', '-')} {text}"
+    return words
+
+
+def bounded(name: str, value: float, low: float, high: float) -> dict[str, float]:
+    """Three cells of a row, which `markdown` shows as one: a number and its bounds."""
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+def ratio(name: str, a: Sequence[float], b: Sequence[float]) -> dict[str, float]:
+    """Mean of a / b over cases and its 95 % interval, which one case lacks."""
+    change = paired_change(a, b)
+    return bounded(name, 1 + change.mean, 1 + change.low, 1 + change.high)
+
+
+def markdown(
+    rows: pd.DataFrame, formats: Mapping[str, str], headers: Mapping[str, str] | None = None
+) -> str:
     """A Markdown table.
+
+    Columns `X_low` and `X_high` are shown behind X, in brackets.
 
     Args:
         rows: Its cells.
         formats: Of columns, such as `.3f`; others are shown to four significant digits.
+        headers: What columns are called; their own names by default.
     """
-    lines = [f"| {' | '.join(rows.columns)} |", "|---" * len(rows.columns) + "|"]
+    names = list(rows.columns)
+    shown = [n for n in names if not (n.endswith(("_low", "_high")) and _bounds(n) in names)]
+    titles = [(headers or {}).get(n, n) for n in shown]
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(shown) + "|"]
     for row in rows.to_dict("records"):
-        cells = [_cell(value, formats.get(str(name), ".4g")) for name, value in row.items()]
-        lines.append(f"| {' | '.join(cells)} |")
+        named = {str(name): value for name, value in row.items()}
+        lines.append(f"| {' | '.join(_cells(named, shown, formats))} |")
     return "\n".join(lines)
 
 
+def _bounds(name: str) -> str:
+    """What a bound is of."""
+    return name.rpartition("_")[0]
+
+
+def _cells(
+    row: Mapping[str, object], shown: Sequence[str], formats: Mapping[str, str]
+) -> Iterator[str]:
+    for name in shown:
+        number = formats.get(name, "")
+        text = _cell(row[name], number)
+        bound = formats.get(f"{name}_low", number)
+        low, high = (
+            _cell(row.get(f"{name}_{end}", float("nan")), bound) for end in ("low", "high")
+        )
+        yield f"{text} ({low} .. {high})" if low and high else text
+
+
 def _cell(value: object, number: str) -> str:
-    if isinstance(value, float):
-        return "" if pd.isna(value) else format(value, number)
-    return str(value)
+    if not isinstance(value, float):
+        return str(value)
+    if pd.isna(value):
+        return ""
+    # four digits, zeros at the end among them, but no bare point
+    return format(value, number) if number else format(value, "#.4g").rstrip(".")

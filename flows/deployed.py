@@ -44,7 +44,7 @@ def forecast_job(  # noqa: PLR0913
     model: str = "small",
     source: str = "sample",
     observations: str = "",
-    method: Method = "mmps",
+    method: Method = "reanalysis",
     variables: list[str] | None = None,
     levels: list[int] | None = None,
     region: str = "",

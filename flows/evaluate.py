@@ -163,9 +163,10 @@ def newest_result(folder: str = "results") -> list[str]:
 
 @flow(name="evaluate", validate_parameters=False)
 def run_evaluation(job: EvaluationJob, output: str, cluster: ClusterSettings) -> EvaluationResult:
-    """Statistics of pieces -> tables -> export."""
+    """Statistics of pieces -> tables -> figures, export."""
     pieces = evaluating.evaluate_pieces(job, cluster)
     tables = evaluating.write_tables(job, pieces)
+    evaluating.show(job, tables)
     written = evaluating.export(job, tables, output)
     return EvaluationResult(Path(written), tables.digest)
 

@@ -47,7 +47,7 @@ def _parse(argv: list[str] | None = None) -> argparse.Namespace:
     observed = parser.add_argument_group(
         "from observations", "start from these, and not from states of --source"
     )
-    add_observation_options(observed, required=False)
+    add_observation_options(observed, required=False, method="reanalysis")
     observed.add_argument(
         "--assimilation-hours",
         type=int,
@@ -80,7 +80,7 @@ from tasks import forecasting  # noqa: E402
 from tasks.catalog import model_folder, state_source  # noqa: E402
 
 #: Options that mean nothing without observations.
-_DEFAULTS = {"assimilation_hours": 24, "method": "mmps", "withhold": 0.0, "operator": ""}
+_DEFAULTS = {"assimilation_hours": 24, "method": "reanalysis", "withhold": 0.0, "operator": ""}
 
 
 @dataclass(frozen=True)

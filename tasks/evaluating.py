@@ -11,17 +11,19 @@ from prefect.cache_policies import NO_CACHE
 from appa_core.config.evaluation import EvaluationRequest
 from appa_core.errors import InputError, IntegrityError
 from appa_core.io.results import Result
-from appa_core.io.store import Artifact
+from appa_core.io.store import Artifact, ArtifactStore
 from appa_core.steps.device import require_device
 from appa_core.steps.evaluate import EvaluationJob, Pieces, combine, export_evaluation
 from appa_core.steps.evaluated import Evaluated, ModelReference
 from appa_core.steps.evaluation_fields import evaluate_fields, plan_fields
+from appa_core.steps.evaluation_page import write_evaluation_page
 from appa_core.steps.evaluation_physics import evaluate_physics, plan_physics
 from appa_core.steps.evaluation_thresholds import fit_thresholds
 from appa_core.steps.forecast import StateSource
 from appa_core.steps.models import model_key, verify_model
 from tasks.catalog import model_folder, state_source
 from tasks.cluster import ClusterSettings, run_units
+from tasks.figures import show_figures
 
 
 def prepare_evaluation(
@@ -129,6 +131,15 @@ def evaluate_pieces(job: EvaluationJob, cluster: ClusterSettings) -> Pieces:
 def write_tables(job: EvaluationJob, pieces: Pieces) -> Artifact:
     """Tables of all pieces together."""
     return combine(job, pieces)
+
+
+@task(cache_policy=NO_CACHE)
+def show(job: EvaluationJob, evaluation: Artifact) -> None:
+    """Show scores and figures of an evaluation in Prefect."""
+    first, *more = (Path(of.result.folder).name for of in job.results)
+    name = f"evaluation of {first}" + (f" and {len(more)} more" if more else "")
+    page = write_evaluation_page(ArtifactStore(job.results[0].store), evaluation, name)
+    show_figures(page, name)
 
 
 @task(cache_policy=NO_CACHE)

@@ -229,6 +229,7 @@ class ObservedForecastRequest(ForecastRequest, ObservedRequest):
         assimilation_hours: Before the start, from which observations are taken.
     """
 
+    method: str = "reanalysis"
     assimilation_hours: Hours = 24
 
     @property

@@ -1,4 +1,7 @@
-"""Ensembles of exported results, read a field at a time, thinned or at points."""
+"""Fields of ensembles, read one at a time, thinned or at points: how pages and exports read.
+
+What is exported and whether it is whole `results` knows; evaluations read by `result_blocks`.
+"""
 
 from __future__ import annotations
 
@@ -146,6 +149,23 @@ class EnsembleFields:
         return bool(polar and gap <= 1.5 * np.diff(lon).min() and lat[0] < 0 < lat[-1])
 
 
+def open_fields(result: Result) -> EnsembleFields:
+    """The fields of a result, lazily.
+
+    Raises:
+        DataError: They are not those of an ensemble, or not of the kind of the result.
+    """
+    dataset = xr.open_zarr(result.path, chunks=None, consolidated=False)
+    expected = ["member", "latitude", "longitude"]
+    expected.append("lead_time" if result.kind == "forecast" else "time")
+    if not set(expected) <= set(dataset.dims):
+        raise DataError(
+            f"{result.path} holds no ensemble: expected dims {', '.join(expected)}; it has "
+            f"{', '.join(map(str, dataset.dims))}"
+        )
+    return EnsembleFields(dataset)
+
+
 @dataclass(frozen=True, eq=False)
 class OpenResult:
     """An exported result with its fields and tables.
@@ -168,14 +188,7 @@ class OpenResult:
             IntegrityError: Its manifest is damaged.
         """
         result = Result.open(folder)
-        path = f"{result.folder}/{result.file}"
-        dataset = xr.open_zarr(path, chunks=None, consolidated=False)
-        if not {"member", "latitude", "longitude"} < set(dataset.dims):
-            raise DataError(
-                f"{path} holds no ensemble: expected dims member, latitude, longitude; it has "
-                f"{', '.join(map(str, dataset.dims))}"
-            )
-        return cls(result, EnsembleFields(dataset))
+        return cls(result, open_fields(result))
 
     @property
     def folder(self) -> Path:

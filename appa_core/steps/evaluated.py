@@ -13,7 +13,8 @@ from appa_core.climatology import SeasonalClimatology
 from appa_core.config.evaluation import EvaluationRequest, EventSpec
 from appa_core.errors import InputError
 from appa_core.io.datasets import Archive
-from appa_core.io.results import Result, ResultFields
+from appa_core.io.result_blocks import ResultFields
+from appa_core.io.results import Result
 from appa_core.io.truth import TruthFields, positions
 from appa_core.steps.forecast import StateSource
 from appa_core.steps.models import Model, cached_model

@@ -11,6 +11,7 @@ from appa_core.errors import DataError
 from appa_core.io.ensembles import OpenResult
 from appa_core.report.content import ReportTable
 from appa_core.report.evaluation import Evaluation
+from appa_core.steps.publish import table_rows
 
 _FOLDER = "evaluation"
 _NEEDED = {
@@ -53,7 +54,7 @@ def read_evaluation(
             shown &= table["season"] == "all"
         if name in {"ranks", "reliability"}:  # of analyses, all times are pooled
             shown &= table["lead_hours"].isin(hours) | table["lead_hours"].isna()
-        tables[name] = _rows(table[shown])
+        tables[name] = table_rows(table[shown])
     return Evaluation(**tables)
 
 
@@ -153,10 +154,3 @@ def _names(table: pd.DataFrame) -> pd.Series[str]:
         index=table.index,
         dtype=str,
     )
-
-
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [
-        {str(k): None if pd.isna(v) else v for k, v in row.items()}
-        for row in table.to_dict("records")
-    ]

@@ -73,8 +73,9 @@ class ForecastJob:
         model_folder: Registered model.
         model_key: Hash of the model's files.
         device: Where networks run.
-        starts_from_draws: Known states are draws, which differ from member to member and are not
-            the truth: blankets take them as they take states that a blanket drew.
+        starts_from_draws: Known states are draws given observations, which differ from member to
+            member. Their spread is that of what is uncertain, so that the first blanket takes them
+            as they are, without the noise that keeps the spread of later blankets up.
     """
 
     request: ForecastRequest
@@ -217,7 +218,6 @@ class Forecaster:
                 "blanket": blanket,
                 "sampling": job.preset.sampling.hashed(),
                 "dtype": job.request.dtype,
-                **({"starts_from_draws": True} if job.starts_from_draws else {}),
             },
             {"known": previous.key, "model": job.model_key},
             seed=job.request.seed,
@@ -243,14 +243,12 @@ class Forecaster:
         drawn = range(first, first + plan.drawn_states)
         shape = tuple(known.shape[2:])
         noise = blanket_noise(job.request.seed, members, drawn, shape, device)
-        chained = bool(blanket) or job.starts_from_draws
-        doubt = job.preset.sampling.chained_doubt if chained else 0.0
-        if chained:
+        doubt = job.preset.sampling.chained_doubt if blanket else 0.0
+        if blanket:
             noise = noise * job.preset.sampling.chained_noise_scale
         if doubt:
-            count, seed = plan.known_states, job.request.seed
-            # the first blanket's known states have no lead of their own
-            before, stream = (range(first - count, first), 1) if blanket else (range(count), 2)
+            before = range(first - plan.known_states, first)
+            seed, stream = job.request.seed, 1
             error = blanket_noise(seed, members, before, shape, known.device, stream)
             known = known + doubt * error
         empty = torch.zeros(len(members), plan.known_states, *shape, device=device)

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pandas as pd
 import pytest
+from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
 from appa_core.errors import InputError
@@ -26,6 +27,13 @@ def made(tiny_world, folder, start="2012-02-10", **changes):
         start, lead_hours=24, members=3, model=str(tiny_world.model),
         source=str(tiny_world.sample), store=str(folder / "store"), **changes,
     ).output  # fmt: skip
+
+
+def shown(key):
+    """Lines of an artifact."""
+    with get_client(sync_client=True) as client:
+        found = {a.key: a for a in client.read_artifacts()}
+    return found[key].data.splitlines()
 
 
 def test_a_forecast_is_evaluated(tiny_world, tmp_path, capsys):
@@ -59,6 +67,22 @@ def test_a_forecast_is_evaluated(tiny_world, tmp_path, capsys):
     # the forecast stays what it was
     assert made(tiny_world, tmp_path, output=str(tmp_path / "out")) == result
     assert (result / "evaluation").is_dir()
+    # what Prefect shows is what the tables say
+    page = shown("evaluation-of-out")
+    assert {"## Scores", "## Spread and error", "## Rank histograms", "## Spectra"} <= {*page}
+    assert sum("](data:image/png;base64," in line for line in page) == 3
+    heads = [cell.strip() for cell in next(x for x in page if x.startswith("| field")).split("|")]
+    assert heads[1:-1] == [
+        "field", "lead (h)", "RMSE", "of persistence", "of climatology", "CRPS",
+        "spread/skill", "ACC", "unit",
+    ]  # fmt: skip
+    (line,) = (x for x in page if x.startswith("| T2m | 24 |"))
+    told = dict(zip(heads, (cell.strip() for cell in line.split("|")), strict=True))
+    at = own.set_index("lead_hours").loc[24]
+    assert float(told["RMSE"]) == pytest.approx(at["rmse"], rel=0.01)
+    assert float(told["of persistence"]) == pytest.approx(at["rmse_persistence"], rel=0.01)
+    assert float(told["spread/skill"]) == pytest.approx(at["ssr"], rel=0.01)
+    assert told["unit"] == "K"
     print_summary(again)
     assert "rank histograms" in capsys.readouterr().out
 
