@@ -89,6 +89,7 @@ def encode_block(block: FieldBlock) -> dict[str, Any]:
         "label": block.label,
         "units": shown.units,
         "differenceUnits": shown.units_of_differences,
+        "powerUnits": shown.units_of_power,
         "scale": shown.scale,
         "offset": shown.offset,
         "signed": block.signed,

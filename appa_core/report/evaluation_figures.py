@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from appa_core.report.evaluation import Evaluation, Rows
-from appa_core.report.figures import embedded
+from appa_core.report.figures import embedded, legend_below, mark_hours
 from appa_core.report.fragments import number_text
 from appa_core.report.units import display_of
 from appa_core.schema import Channel
@@ -93,15 +93,17 @@ _Draw = Callable[[Axes, Channel], bool]
 
 def _panels(channels: Sequence[Channel], draw: _Draw) -> Figure | None:
     """A panel for each field of which there is something to draw; None if there is none."""
-    figure = Figure(figsize=(4 * max(len(channels), 1), 3), layout="constrained")
-    grid = figure.subplots(1, max(len(channels), 1), squeeze=False)[0]
-    drawn = [draw(axes, channel) for axes, channel in zip(grid, channels, strict=False)]
-    for axes, is_drawn in zip(grid, drawn, strict=False):
-        if is_drawn:
-            axes.legend(fontsize=7)
+    figure = Figure(figsize=(4 * max(len(channels), 1), 3.3), layout="constrained")
+    panels = figure.subfigures(1, max(len(channels), 1), squeeze=False)[0]
+    is_empty = True
+    for panel, channel in zip(panels, channels, strict=False):
+        axes = panel.subplots()
+        if draw(axes, channel):
+            is_empty = False
+            legend_below(panel, columns=2, size=7)
         else:
             axes.set_visible(False)
-    return figure if any(drawn) else None
+    return None if is_empty else figure
 
 
 def _skill_panels(scores: Rows) -> _Draw:
@@ -113,6 +115,7 @@ def _skill_panels(scores: Rows) -> _Draw:
             if np.isfinite(values).any():
                 axes.plot(leads, values, label=label, **style)
         units = display_of(channel.units).units_of_differences
+        mark_hours(axes)
         axes.set(title=channel.short, xlabel="lead (h)", ylabel=units)
         return bool(axes.lines)
 
@@ -149,16 +152,18 @@ def _spectrum_panels(spectra: Rows) -> _Draw:
         leads = _some({_lead(row) for row in rows}, _MOST_LEADS)
         if not leads:
             return False
+        display = display_of(channel.units)
         for source, style in _SOURCES:
             power = sorted(
-                (int(row["wavenumber"]), float(row["power"]))
+                (int(row["wavenumber"]), float(row["power"]) * display.scale**2)
                 for row in rows
                 if row["source"] == source and _lead(row) == leads[-1] and row["wavenumber"] > 0
             )
             if power:
                 axes.loglog(*zip(*power, strict=True), label=source, **style)
         when = "" if leads[-1] is None else f", {leads[-1]} h"
-        axes.set(title=f"{channel.short}{when}", xlabel="total wavenumber", ylabel="power (SI)")
+        label = f"power ({display.units_of_power})"
+        axes.set(title=f"{channel.short}{when}", xlabel="total wavenumber", ylabel=label)
         return bool(axes.lines)
 
     return draw

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 
 from appa_core.report.coastlines import coastlines
 from appa_core.report.units import Display
@@ -23,14 +24,22 @@ def embedded(figure: Figure, alt: str) -> str:
     return f"![{alt}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
 
 
-def legend_below(figure: Figure) -> None:
+def legend_below(figure: Figure | SubFigure, columns: int = 4, size: float | None = None) -> None:
     """Name the lines of the first axes below all axes, where no line is covered.
 
     Args:
         figure: With a constrained layout, which makes room.
+        columns: Most names in a row.
+        size: Of the letters, in points; the usual one where None.
     """
     handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    ncols = min(columns, len(labels))
+    figure.legend(handles, labels, loc="outside lower center", ncols=ncols, fontsize=size)
+
+
+def mark_hours(axes: Axes) -> None:
+    """Label an axis of hours at whole hours, which 2.5 and its multiples are not."""
+    axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 3, 6, 10]))
 
 
 def loss_curve(losses: np.ndarray, label: str, first: int = 1) -> Figure:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from appa_core.report.coastlines import coastlines
 from appa_core.report.content import FieldBlock, ForecastReport
-from appa_core.report.figures import embedded, legend_below
+from appa_core.report.figures import embedded, legend_below, mark_hours
 from appa_core.report.fragments import number_text, shown_scores
 
 _MEMBER, _MEAN, _TRUTH = "#8db9e2", "#1f5fae", "#111418"
@@ -90,7 +89,7 @@ def plume(content: ForecastReport, block: FieldBlock) -> Figure:
     hours = list(content.lead_hours)
     figure = Figure(figsize=(8, 3.3), layout="constrained")
     axes = figure.subplots()
-    axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 3, 6, 10]))  # no 2.5 h
+    mark_hours(axes)
     members = block.ensemble[:, :, row, column] * display.scale + display.offset
     for i, member in enumerate(members):
         axes.plot(hours, member, color=_MEMBER, lw=0.8, label=None if i else "members")
@@ -124,7 +123,7 @@ def score_curves(content: ForecastReport, block: FieldBlock) -> Figure | None:
         return None
     figure = Figure(figsize=(8, 3.3), layout="constrained")
     axes = figure.subplots()
-    axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 3, 6, 10]))  # no 2.5 h
+    mark_hours(axes)
     hours = [r["lead"] for r in rows]
     for name, label, style in (
         ("rmse", "RMSE of the mean", {"color": _MEAN, "lw": 2.5}),

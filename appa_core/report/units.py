@@ -31,6 +31,12 @@ class Display:
         """Unit of errors, spreads and scores."""
         return self.difference_units or self.units
 
+    @property
+    def units_of_power(self) -> str:
+        """Unit of power spectra of the shown values."""
+        units = self.units_of_differences
+        return f"{units}²" if units.isalnum() else f"({units})²"
+
 
 _BY_SI_UNIT = {
     "K": Display("°C", offset=-273.15, difference_units="K"),

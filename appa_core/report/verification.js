@@ -218,8 +218,6 @@ const Verification = (() => {
     });
   }
 
-  const squared = (units) => (/^\w+$/.test(units) ? `${units}²` : `(${units})²`);
-
   function drawSpectra(state) {
     const { block } = Data.channel(state.channel);
     const mine = ofChannel(tables.spectra, block);
@@ -234,7 +232,7 @@ const Verification = (() => {
     $("spectra-block").hidden = !mine.length;
     Charts.draw($("spectra"), {
       x: { label: "Total wavenumber", log: true },
-      y: { label: `Power (${squared(block.differenceUnits)})`, log: true },
+      y: { label: `Power (${block.powerUnits})`, log: true },
       label: `Power of ${block.label} by total wavenumber at ${lead} h`,
       series: sources.map((source) => ({
         name: source,

@@ -33,7 +33,7 @@ def write_evaluation_page(store: ArtifactStore, evaluation: Artifact, title: str
     Raises:
         IntegrityError: The tables are damaged.
     """
-    recipe = Recipe("evaluation-figures", 1, {"title": title}, {"evaluation": evaluation.key})
+    recipe = Recipe("evaluation-figures", 2, {"title": title}, {"evaluation": evaluation.key})
 
     def build(folder: Path) -> Mapping[str, Any]:
         with evaluation.verify().local() as data:

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from appa_core.io.store import ArtifactStore
@@ -80,6 +81,27 @@ def test_spread_is_drawn_against_error(drawn):
     assert figure.axes[0].get_ylabel() == "m"
 
 
+def test_legends_cover_no_panel(drawn):
+    rows = [
+        score(forecast, name, 2.0, lead, channel)
+        for forecast, name in (("ensemble", "rmse"), ("ensemble", "spread"),
+                               ("persistence", "rmse"), ("climatology", "rmse"))
+        for lead in (6, 12)
+        for channel in (Z500, T2M)
+    ]  # fmt: skip
+    evaluation_page("x", Evaluation(scores=rows), [Z500, T2M])
+    (figure,) = drawn.values()
+    FigureCanvasAgg(figure).draw()
+    legends = [legend for panel in figure.subfigs for legend in panel.legends]
+    assert [len(legend.get_texts()) for legend in legends] == [4, 4]
+    boxes = [legend.get_window_extent() for legend in legends]
+    assert not boxes[0].overlaps(boxes[1])
+    for box in boxes:
+        assert not any(box.overlaps(axes.get_tightbbox()) for axes in figure.axes)
+        assert (box.get_points()[0] >= 0).all()
+        assert (box.get_points()[1] <= figure.bbox.get_points()[1]).all()
+
+
 def test_ranks_are_shown_over_those_of_a_flat_histogram(drawn):
     ranks = [of(T2M, 24, rank=n, count=count) for n, count in enumerate((30, 10, 20))]
     verdicts = [of(T2M, 24, verdict="biased")]
@@ -93,7 +115,7 @@ def test_ranks_are_shown_over_those_of_a_flat_histogram(drawn):
 
 def test_spectra_are_those_of_the_last_lead(drawn):
     rows = [
-        of(Z500, lead, source=source, wavenumber=n, power=power * 10.0**-n)
+        of(Z500, lead, source=source, wavenumber=n, power=power * G**2 * 10.0**-n)
         for lead, power in ((24, 1.0), (48, 2.0))
         for source in ("members", "truth")
         for n in range(4)
@@ -106,6 +128,7 @@ def test_spectra_are_those_of_the_last_lead(drawn):
     assert set(found) == {"truth", "members"}
     assert found["truth"] == [[n, pytest.approx(2.0 * 10.0**-n)] for n in (1, 2, 3)]
     assert figure.axes[1].get_title() == "Z500, 48 h"
+    assert figure.axes[1].get_ylabel() == "power (m²)"
 
 
 def test_the_page_of_an_evaluation_is_made_once(results_world, tmp_path):

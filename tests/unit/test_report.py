@@ -237,6 +237,8 @@ def test_power_is_shown_in_squares_of_the_units_of_differences() -> None:
                                 ("2m_temperature", 3.0))
     ]  # fmt: skip
     assert Evaluation(spectra=rows).shown()["spectra"]["power"] == [1.0, 1.0, 3.0]
+    units = [display_of(unit).units_of_power for unit in ("m2 s-2", "Pa", "K", "m s-1", "kg kg-1")]
+    assert units == ["m²", "hPa²", "K²", "(m/s)²", "(g/kg)²"]
 
 
 def test_hours_of_an_analysis_are_no_leads() -> None:
