@@ -39,7 +39,7 @@ def legend_below(figure: Figure | SubFigure, columns: int = 4, size: float | Non
 
 def mark_hours(axes: Axes) -> None:
     """Label an axis of hours at whole hours, which 2.5 and its multiples are not."""
-    axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 3, 6, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(steps=[1, 2, 3, 6, 10], integer=True))
 
 
 def loss_curve(losses: np.ndarray, label: str, first: int = 1) -> Figure:
