@@ -107,7 +107,7 @@ def test_the_reanalysis_meets_its_bars():
 
 
 def test_forecasts_from_a_dense_network_near_those_from_true_states():
-    """Within half of their error at one day, nearer with time, and nearer than from a sparse one."""
+    """At one day within half of their error, nearer with time, and than from a sparse one."""
     rows = table("observed-forecasts").rows.set_index(["network", "lead_hours"])
     rows = rows[list(NAMES.values())]
     assert (rows.loc["dense", 24] < 1.5).all()
