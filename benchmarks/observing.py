@@ -43,8 +43,11 @@ def measure(name: str, plan: Plan, command: str) -> dict[str, MeasuredTable]:
     if name != "month":
         about["starts"] = f"{len(dates)} from {dates[0]} to {dates[-1]}"
     about |= {"members": str(lab.members), "method": OWN}
-    tables = EXPERIMENTS[name](plan)
-    return {n: MeasuredTable(about | rows.attrs, rows) for n, rows in tables.items()}
+    found = {}
+    for table, rows in EXPERIMENTS[name](plan).items():
+        more = {str(key): str(value) for key, value in rows.attrs.items()}
+        found[table] = MeasuredTable(about | more, rows)
+    return found
 
 
 def main(argv: Sequence[str] | None = None) -> None:
