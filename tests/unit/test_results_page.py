@@ -65,6 +65,19 @@ def test_the_headline_of_the_readme(forecasts, said, field):
     assert ratio == f"{found.min():.2f} to {found.max():.2f}"
 
 
+def test_what_the_readme_says_of_observations():
+    readme = " ".join(README.read_text("utf-8").split())
+    rows = table("reanalysis").rows
+    dense = table("observed-forecasts").rows.set_index(["network", "lead_hours"]).loc["dense", 24]
+    for values, sentence in (
+        (rows["to_climatology"], "{} of what climatology misses by"),
+        (rows["to_interpolation"], "{} of what optimal interpolation of the same reports does"),
+        (rows["ssr"], "at spread-skill ratios of {}"),
+        (dense[list(NAMES.values())], "miss by {} times as much at 24 h"),
+    ):
+        assert sentence.format(f"{values.min():.2f} to {values.max():.2f}") in readme
+
+
 def test_what_is_said_of_forecasts(forecasts, said):
     day = forecasts.xs(24, level="lead_hours")
     errors = day["rmse"] / day["rmse_persistence"]
