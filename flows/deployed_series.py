@@ -13,7 +13,7 @@ from flows.nightly import nightly_reanalysis, yesterday
 from tasks.arrivals import Patience
 from tasks.attempts import attempt
 from tasks.cluster import ClusterSettings
-from tasks.figures import show_days
+from tasks.figures import publish_page
 from tasks.series import Outcome
 
 Late = Literal["renew", "leave"]
@@ -148,6 +148,13 @@ def backfill_job(  # noqa: PLR0913
 
 def _settled(outcomes: list[Outcome]) -> list[str]:
     """Show what became of days; days that failed fail the run."""
-    show_days(outcomes)
+    _show_days(outcomes)
     require_all(outcomes)
     return [str(outcome) for outcome in outcomes]
+
+
+def _show_days(outcomes: list[Outcome]) -> None:
+    """Show what became of the days of a series."""
+    rows = [f"| {o.day:%Y-%m-%d} | {o.state} | {o.seconds:.0f} | {o.why} |" for o in outcomes]
+    table = "\n".join(["| day | state | seconds | why |", "|---|---|---|---|", *rows])
+    publish_page(f"# Days\n\n{table}", "days", "Days of a reanalysis")

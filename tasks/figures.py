@@ -1,12 +1,10 @@
-"""Prefect artifacts of results: the figures of their pages, where their files are, their days."""
+"""Prefect artifacts of results: the figures of their pages, and where their files are."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 from prefect import task
@@ -16,9 +14,6 @@ from prefect.exceptions import PrefectException
 
 from appa_core.io.store import Artifact
 from appa_core.steps.publish import FIGURES
-
-if TYPE_CHECKING:  # which shows figures itself
-    from tasks.series import Outcome
 
 _log = logging.getLogger(__name__)
 
@@ -46,14 +41,6 @@ def show_files(folder: str, kind: str) -> None:
     files = sorted(path.absolute() for path in Path(folder).iterdir())
     lines = "\n".join(f"- `{path}`" for path in files)
     publish_page(f"# {kind.capitalize()}\n\n{lines}", f"files of {kind}", f"Files of a {kind}")
-
-
-@task(cache_policy=NO_CACHE)
-def show_days(outcomes: Sequence[Outcome]) -> None:
-    """Show what became of the days of a series."""
-    rows = [f"| {o.day:%Y-%m-%d} | {o.state} | {o.seconds:.0f} | {o.why} |" for o in outcomes]
-    table = "\n".join(["| day | state | seconds | why |", "|---|---|---|---|", *rows])
-    publish_page(f"# Days\n\n{table}", "days", "Days of a reanalysis")
 
 
 def publish_page(page: str, name: str, description: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
 from appa_core.errors import AppaError, InputError, ResourceError
@@ -20,6 +21,7 @@ from appa_core.io.day_ledger import all_series
 from appa_core.io.lock import LOCK, StoreLock
 from appa_core.io.store import ArtifactStore
 from flows.backfill import backfill, require_all
+from flows.deployed_series import backfill_job
 from tasks import series
 from tests.from_observations import contents, settings, some_reports
 
@@ -134,6 +136,18 @@ def test_a_dry_run_says_what_is_missing_and_how_long(fill, copied, tiny_world, t
     }  # fmt: skip
     seconds = [json.loads(p.read_text())["wall_seconds"] for p in copied.rglob("ledger/2012/*")]
     assert [o.seconds for o in more] == [0, 0, 0] + [pytest.approx(np.median(seconds))] * 2
+
+
+def test_a_deployed_backfill_shows_its_days(tiny_world, copied):
+    where = settings(tiny_world, copied, members=2, withhold=0.0)
+    said = backfill_job(START, "2012-02-09", dry_run=True, **where)
+    assert [line.split()[:2] for line in said] == [
+        *([day, "done"] for day in DAYS), ["2012-02-08", "missing"],
+    ]  # fmt: skip
+    with get_client(sync_client=True) as client:
+        page = {a.key: a for a in client.read_artifacts()}["days"].data
+    rows = [line.split(" | ")[:2] for line in page.splitlines()[4:]]
+    assert rows == [[f"| {line.split()[0]}", line.split()[1]] for line in said]
 
 
 def test_streams_side_by_side_are_the_same_days(fill, tmp_path):
