@@ -23,6 +23,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def end(process: subprocess.Popen[bytes], patience: float = 30.0) -> None:
+    """Ask a process to end, then make it: a worker asked while a run is ending may wait on."""
+    process.terminate()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
 @dataclass
 class Site:
     """A server with its worker, below a folder."""
@@ -81,8 +91,7 @@ class Site:
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-        self.stack.callback(process.wait, 60)
-        self.stack.callback(process.terminate)
+        self.stack.callback(end, process)
         return process
 
     def deploy(self) -> str:
