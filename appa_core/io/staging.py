@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from glob import escape
 from pathlib import Path
 
 from appa_core.errors import InputError
@@ -42,6 +43,34 @@ def staged_folder(base: Path, store: str) -> Iterator[Path]:
                 "--store or APPA_STORE"
             ) from error
         yield folder
+
+
+@contextmanager
+def scratch_beside(output: Path) -> Iterator[Path]:
+    """A folder to fill and to rename to another; removed afterwards if it is still there.
+
+    What killed writers left of the same output is removed, where locks tell it from what living
+    ones hold.
+
+    Args:
+        output: What it is to become; its parent exists.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    scratch = output.parent / f".{output.name}.{uuid.uuid4().hex}"
+    unseen = scratch.with_name(f"{scratch.name}.new")  # by others, until it is held
+    with ExitStack() as stack:
+        unseen.mkdir()
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        stack.enter_context(held(unseen))
+        unseen.rename(scratch)
+        if is_held(scratch):
+            for leftover in output.parent.glob(f".{escape(output.name)}.{'[0-9a-f]' * 32}"):
+                with suppress(OSError):
+                    if not is_held(leftover):
+                        shutil.rmtree(leftover, ignore_errors=True)
+        yield scratch
 
 
 def _sweep(base: Path) -> None:

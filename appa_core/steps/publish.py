@@ -6,7 +6,6 @@ import json
 import shlex
 import shutil
 import tempfile
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from appa_core.config.requests import EnsembleRequest
 from appa_core.errors import InputError
 from appa_core.io.ensembles import EnsembleFields
 from appa_core.io.places import require_replaceable
+from appa_core.io.staging import scratch_beside
 from appa_core.io.store import MANIFEST, Artifact, ArtifactStore, Recipe, write_atomically
 from appa_core.report.content import FieldBlock, ForecastReport
 from appa_core.report.evaluation import Evaluation
@@ -250,9 +250,7 @@ def export_files(
         return output
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        scratch = output.parent / f".{output.name}.{uuid.uuid4().hex}"
-        try:
-            scratch.mkdir()
+        with scratch_beside(output) as scratch:
             for artifact, name in files:
                 with artifact.verify().local() as data:
                     copy = shutil.copytree if (data / name).is_dir() else shutil.copyfile
@@ -261,8 +259,6 @@ def export_files(
             if output.exists():
                 shutil.rmtree(output)
             scratch.rename(output)
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
         raise InputError(f"cannot write {output}: {error.strerror}") from error
     return output
