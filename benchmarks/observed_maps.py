@@ -19,13 +19,15 @@ from matplotlib.figure import Figure
 
 from appa_core.io.store import write_atomically
 from appa_core.metrics.members import variances
-from appa_core.report.coastlines import coastlines
+from appa_core.report.figures import draw_map
+from appa_core.report.units import display_of
+from appa_core.schema import VARIABLES
 from benchmarks.experiments import HOURS, LABELS, OWN, SPARSE
 from benchmarks.observed import Analysis, Laboratory
+from benchmarks.skill import HEADLINE
 from flows.cli import store_default
 
-#: Fields that are shown, their units, and what SI units are multiplied by.
-_SHOWN = {"Z500": ("m", 1 / 9.80665), "T2m": ("K", 1.0)}
+_SHOWN = ("Z500", "T2m")
 _DPI = 72
 
 
@@ -33,12 +35,17 @@ def panels(
     own: Analysis, classical: Analysis, label: str, state: int
 ) -> list[tuple[str, np.ndarray, tuple[float, float], str]]:
     """Title, field (H, W), range and colours of each map of a field."""
-    units, scale = _SHOWN[label]
     f = LABELS.index(label)
-    truth = own.truth[state, f] * scale
-    members, others = (
-        a.fields(a.posterior)[:, state, f].astype(float) * scale for a in (own, classical)
+    display = display_of(VARIABLES[HEADLINE[f][1]][0])
+    truth, members, others = (
+        values.astype(float) * display.scale + display.offset
+        for values in (
+            own.truth[state, f],
+            own.fields(own.posterior)[:, state, f],
+            classical.fields(classical.posterior)[:, state, f],
+        )
     )
+    units, differences = display.units, display.units_of_differences
     spread = np.sqrt(variances(members, paired=own.paired).member)
     errors = members.mean(axis=0) - truth, others.mean(axis=0) - truth
     whole = float(truth.min()), float(truth.max())
@@ -46,9 +53,9 @@ def panels(
     return [
         (f"{label}, truth ({units})", truth, whole, "viridis"),
         (f"mean of members ({units})", members.mean(axis=0), whole, "viridis"),
-        (f"its error ({units})", errors[0], (-bound, bound), "RdBu_r"),
-        (f"spread ({units})", spread, (0.0, bound), "magma"),
-        (f"error of optimal interpolation ({units})", errors[1], (-bound, bound), "RdBu_r"),
+        (f"its error ({differences})", errors[0], (-bound, bound), "RdBu_r"),
+        (f"spread ({differences})", spread, (0.0, bound), "magma"),
+        (f"error of optimal interpolation ({differences})", errors[1], (-bound, bound), "RdBu_r"),
     ]
 
 
@@ -60,21 +67,9 @@ def draw(own: Analysis, classical: Analysis, state: int) -> Figure:
         for axes, (title, field, span, colours) in zip(
             row, panels(own, classical, label, state), strict=True
         ):
-            _map(axes, field, span, colours)
-            axes.set_title(title, fontsize=9)
+            draw_map(axes, field, title, span, colours)
         _mark(row[0], own, own.job.times[state])
     return figure
-
-
-def _map(axes: Axes, field: np.ndarray, span: tuple[float, float], colours: str) -> None:
-    image = axes.imshow(
-        np.roll(field, field.shape[1] // 2, axis=1), origin="lower", vmin=span[0], vmax=span[1],
-        extent=(-180, 180, -90, 90), cmap=colours, aspect="auto", interpolation="nearest",
-    )  # fmt: skip
-    for line in coastlines():
-        axes.plot(*zip(*line, strict=True), color="black", lw=0.4)
-    axes.set(xticks=[], yticks=[], xlim=(-180, 180), ylim=(-90, 90))
-    axes.figure.colorbar(image, ax=axes)
 
 
 def _mark(axes: Axes, analysis: Analysis, time: pd.Timestamp) -> None:

@@ -47,13 +47,13 @@ def staged_folder(base: Path, store: str) -> Iterator[Path]:
 
 @contextmanager
 def scratch_beside(output: Path) -> Iterator[Path]:
-    """A folder to fill and to rename to another; removed afterwards if it is still there.
+    """A folder beside an output, to rename to it, whole or in part; what is left is removed.
 
     What killed writers left of the same output is removed, where locks tell it from what living
     ones hold.
 
     Args:
-        output: What it is to become; its parent exists.
+        output: A file or folder that is to be; its parent exists.
 
     Raises:
         OSError: It cannot be made.

@@ -92,29 +92,34 @@ def maps(
     for axes, own, other, name, display in zip(grid, made, truth, names, displays, strict=True):
         shown, real = (x * display.scale + display.offset for x in (own, other))
         low, high = np.nanmin(real), np.nanmax(real)
-        _map(axes[0], shown, f"{name} ({display.units}), made", (low, high), "viridis")
-        _map(axes[1], real, "truth", (low, high), "viridis")
+        draw_map(axes[0], shown, f"{name} ({display.units}), made", (low, high), "viridis")
+        draw_map(axes[1], real, "truth", (low, high), "viridis")
         bound = float(np.nanmax(np.abs(shown - real))) or 1.0
         units = display.units_of_differences
-        _map(axes[2], shown - real, f"difference ({units})", (-bound, bound), "RdBu_r")
+        draw_map(axes[2], shown - real, f"difference ({units})", (-bound, bound), "RdBu_r")
     return figure
 
 
-def _coasts(axes: Axes) -> None:
-    for line in coastlines():
-        axes.plot(*zip(*line, strict=True), color="black", lw=0.4)
-
-
-def _map(
+def draw_map(
     axes: Axes, field: np.ndarray, title: str, span: tuple[float, float], colours: str
 ) -> None:
+    """Draw a field of the globe with coastlines and a bar of its colours.
+
+    Args:
+        axes: Where; from longitude -180 to 180.
+        field: (H, W), latitude and longitude ascending, longitudes from 0.
+        title: Above it.
+        span: Values of the first and the last colour.
+        colours: Name of a colour map.
+    """
     half = field.shape[1] // 2
     centred = np.roll(field, half, axis=1)
     image = axes.imshow(
         centred, origin="lower", extent=(-180, 180, -90, 90), vmin=span[0], vmax=span[1],
-        cmap=colours, aspect="auto",
+        cmap=colours, aspect="auto", interpolation="nearest",
     )  # fmt: skip
-    _coasts(axes)
+    for line in coastlines():
+        axes.plot(*zip(*line, strict=True), color="black", lw=0.4)
     axes.set(title=title, xticks=[], yticks=[], xlim=(-180, 180), ylim=(-90, 90))
     axes.figure.colorbar(image, ax=axes)
 

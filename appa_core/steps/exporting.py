@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from pathlib import Path
 
 from appa_core.errors import InputError
 from appa_core.io.ensembles import OpenResult
 from appa_core.io.exports import LAYOUTS, cf_dataset, laid_out, write_netcdf, write_zarr_copy
 from appa_core.io.grib_writing import write_grib
+from appa_core.io.staging import scratch_beside
 
 FORMATS = ("netcdf", "grib", "zarr")
 _ZARR_MARKS = ("zarr.json", ".zgroup")
@@ -34,20 +34,16 @@ def export_result(result: OpenResult, kind: str, layout: str, output: Path) -> P
     """
     _check(kind, layout, output)
     result.result.verify()
-    scratch = output.with_name(f".{output.name}.{uuid.uuid4().hex}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        _write(result, kind, layout, scratch)
-        if output.is_dir():
-            shutil.rmtree(output)
-        scratch.rename(output)
+        with scratch_beside(output) as folder:
+            written = folder / output.name
+            _write(result, kind, layout, written)
+            if output.is_dir():
+                shutil.rmtree(output)
+            written.rename(output)
     except OSError as error:
         raise InputError(f"cannot write {output}: {error}; choose another --output") from error
-    finally:
-        if scratch.is_dir():
-            shutil.rmtree(scratch, ignore_errors=True)
-        elif scratch.is_file():
-            scratch.unlink()
     return output
 
 
